@@ -1,0 +1,20 @@
+"""The table of protocols: one line each. See README.md to add one."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+from protocols.contract import ProtocolKind
+
+_FOLDERS = {
+    "postgres": "protocols.postgres",
+    "resp": "protocols.resp",
+}
+
+NAMES = tuple(_FOLDERS)
+
+
+def load(name: str) -> ProtocolKind:
+    """The protocol called ``name``; KeyError when the table has none."""
+    kind: ProtocolKind = import_module(_FOLDERS[name]).KIND
+    return kind
