@@ -24,7 +24,8 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import ClassVar, Protocol as Interface, TypeAlias
+from typing import ClassVar, TypeAlias
+from typing import Protocol as Interface
 
 from protocols.wire import Side, Span
 
