@@ -1,0 +1,131 @@
+"""Mask functions: what they show, what they never show, what they refuse."""
+
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.policy.masks import MASKS, REDACTED, build
+
+KEY = b"k" * 32
+
+
+def mask(name, **args):
+    return build(name, args, KEY)
+
+
+def test_redact():
+    assert mask("redact")(b"secret") == b"[redacted]"
+    assert mask("redact", text="gone ✂")(b"secret") == "gone ✂".encode()
+
+
+@pytest.mark.parametrize(
+    ("value", "n", "shown"),
+    [
+        (b"4111111111111111", 4, b"****1111"),
+        (b"abcd", 4, REDACTED),
+        (b"abcde", 4, b"****bcde"),
+        (b"", 1, REDACTED),
+        ("žluťoučký".encode(), 3, "****čký".encode()),
+        ("žlu".encode(), 3, REDACTED),  # three characters, four bytes
+        ("日本語".encode(), 1, "****語".encode()),
+        (b"\xb1" * 20, 4, REDACTED),  # Latin-1: all look like continuations
+    ],
+)
+def test_keep_last(value, n, shown):
+    assert mask("keep-last", n=n)(value) == shown
+
+
+def test_hash_is_keyed_deterministic_hmac():
+    apply = mask("hash")
+    want = hmac.new(KEY, b"alice", hashlib.sha256).hexdigest()[:16].encode()
+    assert apply(b"alice") == want == mask("hash")(b"alice")
+    assert build("hash", {}, b"another key of 32 bytes or so ..")(b"alice") != want
+
+
+def test_null():
+    assert mask("null")(b"x") is None
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"+420 603-12-34", b"+000 000-00-00"),
+        (b"AB12 cd@e.com", b"xx00 xx@x.xxx"),
+        ("Žižkov 5".encode(), b"xxxxxx 0"),
+        (b"\x00\x01a\t", b"xxx\t"),
+    ],
+)
+def test_fixed_format(value, shown):
+    assert mask("fixed-format")(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (b"alice@example.com", b"a***@example.com"),
+        (b"a@example.com", b"***@example.com"),
+        ("žofie@example.com".encode(), "ž***@example.com".encode()),
+        (b"alice", REDACTED),
+        (b"alice@my secret", REDACTED),
+        (b"a@b.com, secret@c.com", REDACTED),
+        (b"alice@x.com\n", REDACTED),
+        (b"\xe1lice@x.com", REDACTED),
+    ],
+)
+def test_partial_email(value, shown):
+    assert mask("partial-email")(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("reduct", {}),
+        ("redact", {"txt": "x"}),
+        ("redact", {"text": 5}),
+        ("redact", {"text": "a\0b"}),
+        ("redact", {"text": "\ud800"}),
+        ("redact", {"text": "x" * 201}),
+        ("keep-last", {"n": 0}),
+        ("keep-last", {"n": 65}),
+        ("keep-last", {"n": "4"}),
+        ("keep-last", {"n": True}),
+        ("hash", {"n": 4}),
+        ("null", {"text": "x"}),
+    ],
+)
+def test_bad_arguments(name, args):
+    with pytest.raises(ValueError, match="mask"):
+        build(name, args, KEY)
+
+
+def test_hash_refuses_a_short_key():
+    with pytest.raises(ValueError, match="16 bytes"):
+        build("hash", {}, b"short")
+
+
+@given(st.binary(max_size=80), st.sampled_from(sorted(MASKS)))
+def test_no_mask_raises_or_shows_a_value_of_letters(value, name):
+    shown = mask(name)(value)
+    assert shown is None or isinstance(shown, bytes)
+    if name in ("redact", "hash", "null"):
+        assert shown is None or shown != value
+
+
+@given(st.text(min_size=1, max_size=40), st.integers(1, 64))
+def test_keep_last_never_shows_more_than_n_characters(text, n):
+    shown = build("keep-last", {"n": n})(text.encode()).decode()
+    if shown == REDACTED.decode():
+        assert len(text) <= n
+    else:
+        assert shown == "****" + text[-n:]
+
+
+@given(st.text(max_size=60))
+def test_fixed_format_keeps_the_length_in_characters(text):
+    shown = mask("fixed-format")(text.encode()).decode("ascii")
+    assert len(shown) == len(text)
+    assert not any(c.isalpha() and c != "x" for c in shown)
+    assert not any(c.isdigit() and c != "0" for c in shown)
