@@ -50,7 +50,7 @@ class Lines:
         self._counted = 0
         self._line = 1
         # A text that tomllib refuses: what was found so far stands.
-        with suppress(_LostError, IndexError, RecursionError):
+        with suppress(_LostError, IndexError, RecursionError, tomllib.TOMLDecodeError):
             self._document()
 
     def of(self, path: Path) -> int:
