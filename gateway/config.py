@@ -13,9 +13,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
+from gateway.addresses import Address, Network
 from gateway.secrets.references import Secret
+
+__all__ = [
+    "Address",
+    "ClaimNames",
+    "Config",
+    "ConfigErrors",
+    "IssuerConfig",
+    "LimitsConfig",
+    "ListenerConfig",
+    "PrincipalConfig",
+    "RecordingConfig",
+    "TargetConfig",
+    "load_config",
+]
 
 
 class ConfigErrors(Exception):  # noqa: N818  (a sentence: it tells many)
@@ -24,16 +38,6 @@ class ConfigErrors(Exception):  # noqa: N818  (a sentence: it tells many)
     def __init__(self, errors: tuple[str, ...]) -> None:
         super().__init__("\n".join(errors))
         self.errors = errors
-
-
-class Address(NamedTuple):
-    """``host:port``; the host is a name or an IP address without brackets."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ class LimitsConfig:
     """What one process grants. ``greeting`` is the time for TLS and proof,
     ``message`` the largest client message, ``held`` the most bytes parked
     behind questions in a session, ``approvals`` the most commands that one
-    principal may have waiting for people."""
+    principal may have waiting for people, ``dial`` the time to connect a target."""
 
     connections: int = 1000
     per_address: int = 200
@@ -150,7 +154,9 @@ class TargetConfig:
     durability: str = "os"
     settings: Mapping[str, object] = field(default_factory=dict)
     groups: frozenset[str] = frozenset()
-    allow_link_local: bool = False
+    allow_addresses: tuple[Network, ...] = ()
+    """Networks of link-local, metadata or (behind a name) loopback addresses
+    that may be dialled all the same."""
 
 
 @dataclass(frozen=True, slots=True)

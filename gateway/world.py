@@ -54,8 +54,8 @@ class World:
             # guess from one another.
             if fresh >> _RANDOM_BITS <= self._latest >> _RANDOM_BITS:
                 fresh = self._latest + 1 + int.from_bytes(self.chance(4), "big")
-            self._latest = min(fresh, _LAST)
-        return encode_ulid(self._latest)
+            self._latest = fresh = min(fresh, _LAST)
+        return encode_ulid(fresh)
 
     def after_fork(self) -> None:
         """Call in a child process, which must not share the parent's ids."""

@@ -356,8 +356,8 @@ Answer: TypeAlias = Refuse | Upgraded | Offer | Proven | Destined | Credential |
 # Conversations
 
 
-class Talk(Interface):
-    """The part of a conversation that an errand has too."""
+class Exchange(Interface):
+    """What a conversation and an errand's talk have in common."""
 
     def receive(self, side: Side, data: bytes) -> list[Question]:
         """Take in bytes of ``side``; b"" is its end of stream."""
@@ -372,12 +372,21 @@ class Talk(Interface):
     def closing(self) -> bool:
         """True once the session is over: send what ``moves`` says, close."""
 
+
+class Talk(Exchange, Interface):
+    """An errand's exchange: upstream only. Its first bytes are in ``moves``
+    from birth."""
+
     @property
     def result(self) -> object:
-        """An errand's outcome once it is ``closing``; None in a session."""
+        """The outcome once it is ``closing``; None when it failed."""
+
+    @property
+    def error(self) -> str:
+        """Why it failed, "" when it did not."""
 
 
-class Conversation(Talk, Interface):
+class Conversation(Exchange, Interface):
     """One session, both legs."""
 
     def say(self, number: int, text: str) -> None:
@@ -395,6 +404,10 @@ class Conversation(Talk, Interface):
     def cancel(self) -> Talk | None:
         """An errand that cancels what runs upstream, None when nothing can
         be cancelled yet."""
+
+    @property
+    def at_rest(self) -> bool:
+        """True when nothing runs and nothing would be lost by ending now."""
 
     @property
     def held(self) -> int:
@@ -443,6 +456,8 @@ class ProtocolKind:
     start: Callable[[Opening], Conversation]
     parts: Callable[[str], tuple[Part, ...]]
     """What `gateway explain` and policy tests judge: text to parts."""
+    alpn: str = ""
+    """The ALPN protocol id for TLS from the first byte; "" for none."""
     key_size: int = 0
     """Length in bytes of the cancel key that the relay mints; 0 for none."""
     port: int = 0

@@ -1,0 +1,46 @@
+# Two commands set everything up on a fresh Debian: `make demo` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+.PHONY: help demo test deep lint bench clean lock tools
+
+help:            ## what there is to do
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+$(VENV)/.demo: pyproject.toml setup.py requirements.lock
+	@tests/setup/venv $(PYTHON) $(VENV) requirements.lock
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.demo requirements-dev.lock
+	@tests/setup/venv $(PYTHON) $(VENV) requirements-dev.lock
+	@touch $@
+
+demo: $(VENV)/.demo  ## the main job on embedded defaults (ARGS=--stay leaves it running)
+	@$(BIN)/gateway demo $(ARGS)
+
+test: $(VENV)/.dev tools lint  ## the tests, with real clients and servers (under 15 minutes on 2 cores)
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not deep" $(ARGS)
+
+deep: $(VENV)/.dev tools  ## the long suites: crash loops, fuzzing, exhaustive flips
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m deep --timeout 3600 $(ARGS)
+
+lint: $(VENV)/.dev  ## ruff and mypy strict
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/.dev tools  ## direct | pgbouncer | gateway, interleaved
+	@$(BIN)/python -m bench $(ARGS)
+
+tools:           ## PostgreSQL, its clients and pgbouncer, from Debian where they are missing
+	@tests/setup/tools
+
+lock: pyproject.toml  ## write the hash-pinned requirements anew
+	@uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra demo -o requirements.lock pyproject.toml
+	@uv pip compile -q --universal --generate-hashes --python-version 3.11 --extra dev -o requirements-dev.lock pyproject.toml
+
+clean:           ## forget the environment and what was built
+	rm -rf $(VENV) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache

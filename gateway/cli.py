@@ -1,0 +1,59 @@
+"""The ``gateway`` command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Final
+
+COMMANDS: Final = (
+    "init",
+    "check",
+    "serve",
+    "explain",
+    "policy",
+    "approvals",
+    "ticket",
+    "password",
+    "demo",
+    "worker",
+)
+"""Each is a module of ``gateway.commands`` with ``add(subparsers)``, which sets
+``run``: arguments to exit code."""
+
+EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no (blocked, denied, test failed)"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line, whole."""
+    top = argparse.ArgumentParser(
+        prog="gateway",
+        description="Wirewarden: a gateway that proves, judges, masks, holds and records "
+        "what agents and CI do to production.",
+        epilog=EPILOG,
+    )
+    top.add_argument("--version", action="version", version=f"wirewarden {version('wirewarden')}")
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        import_module(f"gateway.commands.{name}").add(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    arguments = parser().parse_args(argv)
+    try:
+        code: int = arguments.run(arguments)
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

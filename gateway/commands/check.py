@@ -1,0 +1,41 @@
+"""``gateway check``: is the configuration good?"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from gateway.commands import CommandError, add_config, read_config
+from gateway.commands.serve import check_loadable
+from gateway.policy.lint import lint
+from gateway.policy_file import load_policy
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "check",
+        help="check the configuration and every rule",
+        description="Read the configuration and the policy as `serve` does, tell every error "
+        "with file, line and key, and warn about what looks wrong. Exits 1 on an error.",
+    )
+    add_config(parser)
+    parser.add_argument("--strict", action="store_true", help="warnings are errors too")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        config = read_config(arguments.config)
+        check_loadable(config)
+    except CommandError as error:
+        print(error, file=sys.stderr)
+        return error.code
+    policy = load_policy(config)
+    warnings = [*config.warnings, *map(str, lint(policy))]
+    for warning in warnings[len(config.warnings) :]:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(
+        f"{arguments.config}: good. {len(config.listeners)} listeners, {len(config.targets)} targets, "
+        f"{len(policy.rules)} rules, policy {policy.version[:12]}"
+    )
+    return 1 if arguments.strict and warnings else 0

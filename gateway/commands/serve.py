@@ -1,0 +1,99 @@
+"""``gateway serve``: run the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import socket
+import ssl
+import sys
+
+import trio
+
+from gateway.commands import CommandError, add_config, read_config
+from gateway.config import Config
+from gateway.listener import bind
+from gateway.listening import Listener
+from gateway.policy.errors import PolicyErrors
+from gateway.policy_file import load_policy
+from gateway.services import Services
+from gateway.supervisor import Supervisor
+from gateway.worker import Post, work
+from recorder.errors import RecorderError
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "serve",
+        help="run the gateway",
+        description="Listen, and serve until SIGTERM (which drains sessions for up to 30 s). "
+        "SIGHUP reads the policy anew: open sessions keep the one they began with.",
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="worker processes (default: the file's)"
+    )
+    parser.add_argument("--debug", action="store_true", help="print tracebacks of internal errors")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    try:
+        config = read_config(arguments.config)
+        workers = config.workers if arguments.workers is None else arguments.workers
+        if not 1 <= workers <= 64:
+            raise CommandError("--workers takes 1 to 64", 2)
+        check_loadable(config)
+        sockets = open_sockets(config)
+    except CommandError as error:
+        print(f"gateway: {error}", file=sys.stderr)
+        return error.code
+    allow_descriptors()
+    for listener, sock in zip(config.listeners, sockets, strict=True):
+        host, port = sock.getsockname()[:2]
+        print(f"gateway: {listener.protocol} on {host}:{port}", file=sys.stderr, flush=True)
+    if workers > 1:
+        return Supervisor(config, sockets, workers, debug=arguments.debug).run()
+    return serve_here(config, Post(0, tuple(sockets), arguments.debug))
+
+
+def serve_here(config: Config, post: Post) -> int:
+    """Be a worker until told to stop."""
+
+    def started(_: Services) -> None:
+        print("gateway: ready", file=sys.stderr, flush=True)
+
+    try:
+        trio.run(work, config, post, started)
+    except* RecorderError as errors:
+        print(f"gateway: the recorder can't start: {errors.exceptions[0]}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def check_loadable(config: Config) -> None:
+    """Everything that can be wrong before the first connection."""
+    try:
+        load_policy(config)
+        for item in config.listeners:
+            Listener.from_config(item)
+    except PolicyErrors as errors:
+        raise CommandError(str(errors)) from errors
+    except (OSError, ssl.SSLError) as error:
+        raise CommandError(str(error)) from error
+
+
+def open_sockets(config: Config) -> list[socket.socket]:
+    sockets = []
+    for item in config.listeners:
+        try:
+            sockets.append(bind(*item.address))
+        except OSError as error:
+            raise CommandError(f"can't listen on {item.address}: {error.strerror}") from error
+    return sockets
+
+
+def allow_descriptors() -> None:
+    """Two sockets per session: take what the hard limit grants."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

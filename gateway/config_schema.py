@@ -1,0 +1,197 @@
+"""What ``gateway.toml`` may say: reads it whole and checks it across."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from gateway.config import (
+    Config,
+    ConfigErrors,
+    LimitsConfig,
+    ListenerConfig,
+    PrincipalConfig,
+    RecordingConfig,
+    TargetConfig,
+)
+from gateway.config_identity import read_issuer, read_principal
+from gateway.config_routes import read_listener, read_target
+from gateway.config_table import Place, Report, Table
+from gateway.policy.lines import syntax_line
+from gateway.policy.words import nearest
+
+_MOST_BYTES = 1 << 24
+"""Of a configuration file; a larger one is not one."""
+
+
+def read_config(path: Path) -> Config:
+    """See ``gateway.config.load_config``."""
+    try:
+        with path.open("rb") as source:
+            text = source.read(_MOST_BYTES).decode("utf-8")
+    except OSError as error:
+        raise ConfigErrors((f"{path}: can't be read: {error.strerror}",)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigErrors((f"{path}: is not UTF-8 (byte {error.start})",)) from None
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        # The message names characters at most, never a value.
+        raise ConfigErrors((f"{path}:{syntax_line(error, text)}: {error}",)) from None
+    report = Report(path, text)
+    config = _document(Table(report, (), raw), path)
+    if report.errors:
+        ordered = sorted(report.errors, key=lambda pair: pair[0])
+        raise ConfigErrors(tuple(message for _, message in ordered))
+    return config
+
+
+def _document(top: Table, path: Path) -> Config:
+    top.require("version")
+    top.number("version", 1, 1, 1)
+    state = top.path("state", file=False) or top.report.base / "state"
+    if state.exists() and not state.is_dir():
+        top.error("state", f"is {state}, which is not a directory")
+    policy = top.path("policy")
+    if policy is None:
+        policy = top.report.base / "policy.toml"
+        top.report.check_file(("policy",), policy)
+    workers = top.number("workers", 1, 1, 256)
+    recording = _recording(top.table("recording"))
+    limits = _limits(top.table("limits"))
+    issuers = {n: read_issuer(n, t) for n, t in top.named("issuer").items()}
+    principals = {n: read_principal(n, t) for n, t in top.named("principal").items()}
+    targets = {n: read_target(n, t, recording.durability) for n, t in top.named("target").items()}
+    listeners = tuple(read_listener(t) for t in top.tables("listener"))
+    top.finish()
+    config = Config(
+        path=path.absolute(),
+        state=state,
+        policy=policy,
+        workers=workers,
+        recording=recording,
+        limits=limits,
+        listeners=listeners,
+        issuers=issuers,
+        principals=principals,
+        targets=targets,
+    )
+    _across(top.report, config)
+    return Config(
+        **{name: getattr(config, name) for name in Config.__slots__ if name != "warnings"},
+        warnings=tuple(top.report.warnings),
+    )
+
+
+def _recording(table: Table) -> RecordingConfig:
+    plain = RecordingConfig()
+    auditors = tuple(table.report.base / name for name in table.texts("auditors"))
+    for number, where in enumerate(auditors):
+        table.report.check_file((*table.at("auditors"), number), where)
+    recording = RecordingConfig(
+        durability=table.text("durability", plain.durability, ("os", "disk")),
+        originals=table.text("originals", plain.originals, ("withhold", "seal")),
+        auditors=auditors,
+        low_water=table.size("low_water", plain.low_water),
+        critical=table.size("critical", plain.critical),
+    )
+    if recording.originals == "seal" and not auditors:
+        table.error("originals", 'is "seal", but there are no auditors to seal them to')
+    if recording.critical > recording.low_water:
+        table.error("critical", "is more than low_water")
+    table.finish()
+    return recording
+
+
+def _limits(table: Table) -> LimitsConfig:
+    plain = LimitsConfig()
+    limits = LimitsConfig(
+        connections=table.number("connections", plain.connections, 1, 1_000_000),
+        per_address=table.number("per_address", plain.per_address, 1, 1_000_000),
+        greeting=table.duration("greeting", plain.greeting),
+        idle=table.duration("idle", plain.idle),
+        message=table.size("message", plain.message),
+        held=table.size("held", plain.held),
+        approvals=table.number("approvals_per_principal", plain.approvals, 1, 100_000),
+        dial=table.duration("dial", plain.dial),
+    )
+    for key in ("greeting", "dial"):
+        if table.has(key) and getattr(limits, key) == 0:
+            table.error(key, "can't be off: strangers could keep connections forever")
+    if not 4096 <= limits.message <= 1 << 30:
+        table.error("message", "must be from 4KiB to 1GiB")
+    if limits.held < limits.message:
+        table.error("held", "is less than message, so that a whole message can't wait")
+    table.finish()
+    return limits
+
+
+def _across(report: Report, config: Config) -> None:
+    """What no table can tell alone."""
+    if not config.listeners:
+        report.error(("listener",), "is missing: there is nowhere to connect")
+    if not config.targets:
+        report.error(("target",), "is missing: there is nothing to connect to")
+    if not config.issuers and not config.principals:
+        report.error(("issuer",), "is missing, and so is principal: nobody could connect")
+    _listeners(report, config.listeners, config.targets)
+    first: dict[str, str] = {}
+    for name, issuer in config.issuers.items():
+        other = first.setdefault(issuer.iss, name)
+        if issuer.iss and other != name:
+            report.error(("issuer", name, "iss"), f"is that of issuer.{other} too")
+    for name, target in config.targets.items():
+        for listener in config.listeners:
+            if listener.address.port and _itself(target, listener):
+                report.error(
+                    ("target", name, "upstream"),
+                    f"is this gateway's own listener {listener.address}",
+                )
+        _groups(report, ("target", name, "groups"), target, config.principals, config.groups)
+
+
+def _itself(target: TargetConfig, listener: ListenerConfig) -> bool:
+    from gateway.addresses import reaches
+
+    return reaches(target.upstream, (listener.address,))
+
+
+def _listeners(
+    report: Report, listeners: tuple[ListenerConfig, ...], targets: dict[str, TargetConfig]
+) -> None:
+    taken: set[object] = set()
+    for number, listener in enumerate(listeners):
+        place: Place = ("listener", number)
+        if listener.address.port and listener.address in taken:
+            report.error((*place, "address"), "is that of an earlier listener")
+        taken.add(listener.address)
+        if listener.target:
+            target = targets.get(listener.target)
+            if target is None:
+                report.error(
+                    (*place, "target"),
+                    f'is "{listener.target}", which is not a target'
+                    f"{nearest(listener.target, targets)}",
+                )
+            elif target.protocol != listener.protocol:
+                report.error(
+                    (*place, "target"),
+                    f"speaks {target.protocol}, and this listener {listener.protocol}",
+                )
+        elif targets and not any(t.protocol == listener.protocol for t in targets.values()):
+            report.error((*place, "protocol"), f"is {listener.protocol}, which no target speaks")
+
+
+def _groups(
+    report: Report,
+    place: Place,
+    target: TargetConfig,
+    principals: dict[str, PrincipalConfig],
+    known: frozenset[str] | None,
+) -> None:
+    if known is None or not principals:
+        return  # Issuers attest groups of their own; errs towards accepting.
+    for group in sorted(target.groups - known):
+        report.error(
+            place, f'names "{group}", a group that no principal has{nearest(group, known)}'
+        )

@@ -1,0 +1,89 @@
+"""Errands: small conversations of the gateway's own with an upstream.
+
+A mask needs to know the table behind a column, a cancel needs a connection of
+its own. The protocol writes the talk; here it is given a connection, the target's
+credential and an end in time. Only that it was run, and how it ended, is on the
+session's record: its bytes belong to no leg of the session.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway import tls
+from gateway.dial import DialError, dial
+from gateway.leg import Leg, LegLost
+from protocols.contract import Answer, Challenge, Done, Question, Refuse, Talk, Upgrade
+from protocols.errors import WireError
+from protocols.wire import Move, Side
+
+if TYPE_CHECKING:
+    from gateway.relay import Relay
+
+ERRAND_SECONDS = 20.0
+MOST_BYTES = 64 << 20
+"""What an errand may read before it counts as runaway."""
+
+
+async def run_errand(relay: Relay, talk: Talk, purpose: str) -> Done:
+    """Run ``talk`` to its end for ``relay``'s target; never raises for a fault
+    of the upstream: ``Done.error`` tells it."""
+    assert relay.target is not None
+    error = ""
+    with trio.move_on_after(ERRAND_SECONDS) as scope:
+        try:
+            leg = await dial(*relay.target.upstream, relay.services.config.limits.dial)
+            try:
+                await _converse(relay, leg, talk)
+                error = talk.error
+            finally:
+                leg.close()
+        except (DialError, LegLost, WireError) as failed:
+            error = str(failed)
+    if scope.cancelled_caught:
+        error = f"no end within {ERRAND_SECONDS:g} s"
+    relay.session.log.event("errand", {"purpose": purpose, "error": error})
+    return Done(result=None if error else talk.result, error=error)
+
+
+async def _converse(relay: Relay, leg: Leg, talk: Talk) -> None:
+    total = 0
+    questions: list[Question] = []
+    while True:
+        while True:
+            for span in talk.moves():
+                if span.move is Move.SEND and span.side is Side.UPSTREAM:
+                    leg.queue(span.raw)
+            while not leg.flush():
+                await trio.lowlevel.wait_writable(leg.sock)
+            if not questions:
+                break
+            question = questions.pop(0)
+            questions += talk.answer(question.number, await _answer(relay, leg, question))
+        if talk.closing:
+            return
+        data = leg.read()
+        if data is None:
+            await trio.lowlevel.wait_readable(leg.sock)
+            continue
+        total += len(data)
+        if total > MOST_BYTES:
+            raise LegLost("the upstream sends without end")
+        questions = talk.receive(Side.UPSTREAM, data)
+        if not data:
+            return
+
+
+async def _answer(relay: Relay, leg: Leg, question: Question) -> Answer:
+    if isinstance(question, Upgrade):
+        context, name = relay.tls_context(question)
+        try:
+            await tls.shake(leg, context, server_side=False, name=name, unread=question.unread)
+        except LegLost as error:
+            return Refuse(f"no TLS with the upstream: {error}", kind="upstream")
+        return tls.upgraded(leg)
+    if isinstance(question, Challenge):
+        return await relay.later(question)
+    raise TypeError(f"an errand can't ask {type(question).__name__}")

@@ -1,0 +1,196 @@
+"""Holds: a command waits for people, visibly, and can be withdrawn.
+
+The wait is the session's own; what is approved is the digest of everything that
+will run. Approvals live in a store that other processes write to (the command
+line, other workers), so one task polls it for changes while anything waits here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway.approvals import Approval, ApprovalRequest, ApprovalState, Approvals
+from gateway.policy.verdicts import Decision
+from protocols.contract import Answer, Command, Refuse
+
+if TYPE_CHECKING:
+    from gateway.relay import Relay
+
+POLL_SECONDS = 0.1
+NOTICE_SECONDS = 15.0
+
+
+@dataclass(slots=True)
+class Waiting:
+    """One command that waits. ``changed`` is set when its approval may have
+    moved on, ``withdrawn`` when the client no longer wants it."""
+
+    relay: Relay
+    command: Command
+    approval: str
+    changed: trio.Event = field(default_factory=trio.Event)
+    withdrawn: bool = False
+
+
+class Holds:
+    """All that waits in this worker."""
+
+    def __init__(self, approvals: Approvals) -> None:
+        self._approvals = approvals
+        self._waiting: dict[str, Waiting] = {}
+        self._some = trio.Event()
+
+    async def wait(self, relay: Relay, command: Command, decision: Decision) -> tuple[Answer, str]:
+        """The answer to a held command, and the approval's id."""
+        assert relay.principal is not None
+        assert relay.target is not None
+        rules = ", ".join(decision.rules)
+        mine = sum(w.relay.principal == relay.principal for w in self._waiting.values())
+        most = relay.services.config.limits.approvals
+        if most and mine >= most:
+            reason = f"{most} commands of {relay.principal.subject} wait for approval already"
+            return Refuse(reason, rule=decision.rules[0], kind="policy"), ""
+        digest = command.digest(
+            relay.target.name,
+            relay.principal.issuer,
+            relay.principal.subject,
+            relay.principal.run,
+            relay.policy.version,
+        )
+        request = ApprovalRequest(
+            session=relay.session.id,
+            run=relay.principal.run,
+            subject=relay.principal.subject,
+            issuer=relay.principal.issuer,
+            groups=tuple(sorted(relay.principal.groups)),
+            target=relay.target.name,
+            protocol=relay.target.kind.name,
+            digest=digest,
+            text=command.text,
+            parameters=command.parameters,
+            needs=decision.needs,
+            rules=decision.rules,
+            reason=decision.reason,
+            policy=relay.policy.version,
+        )
+        try:
+            approval = await trio.to_thread.run_sync(self._approvals.request, request)
+        except Exception as error:
+            # No store, no approval: the command does not run.
+            relay.services.alarm("approvals", f"{type(error).__name__}: {error}")
+            reason = "approvals can't be asked for now"
+            return Refuse(reason, rule=decision.rules[0], kind="policy"), ""
+        waiting = Waiting(relay, command, approval.id)
+        self._waiting[approval.id] = waiting
+        self._some.set()
+        self._record(relay, approval)
+        try:
+            answer = await self._until_decided(waiting, approval, decision, digest, rules)
+        except BaseException:
+            with trio.CancelScope(shield=True):
+                await self._withdraw(approval.id, "the session ended")
+            raise
+        finally:
+            del self._waiting[approval.id]
+        return answer, approval.id
+
+    async def _until_decided(
+        self, waiting: Waiting, approval: Approval, decision: Decision, digest: str, rules: str
+    ) -> Answer:
+        relay, rule = waiting.relay, decision.rules[0]
+        began = trio.current_time()
+        while True:
+            relay.session.conversation.say(
+                waiting.command.number, _notice(approval, decision, trio.current_time() - began)
+            )
+            relay.session.resume()
+            with trio.move_on_after(NOTICE_SECONDS):
+                while True:
+                    await waiting.changed.wait()
+                    waiting.changed = trio.Event()
+                    if waiting.withdrawn:
+                        await self._withdraw(approval.id, "withdrawn by the client")
+                        return Refuse("withdrawn by the client", rule=rule, kind="withdrawn")
+                    approval = await trio.to_thread.run_sync(self._approvals.get, approval.id)
+                    if approval.state is not ApprovalState.PENDING:
+                        break
+            if approval.state is ApprovalState.PENDING:
+                continue
+            if approval.state is ApprovalState.APPROVED:
+                used = await trio.to_thread.run_sync(self._approvals.consume, approval.id, digest)
+                approval = await trio.to_thread.run_sync(self._approvals.get, approval.id)
+                self._record(relay, approval)
+                if used:
+                    return relay.allowed(waiting.command, decision)
+                reason = f"approval {approval.id} is {approval.state.value}"
+                return Refuse(reason, rule=rule)
+            self._record(relay, approval)
+            return Refuse(_outcome(approval, rules), rule=rule)
+
+    def _record(self, relay: Relay, approval: Approval) -> None:
+        relay.session.log.event(
+            "approval",
+            {
+                "id": approval.id,
+                "state": approval.state.value,
+                "digest": approval.digest,
+                "approvers": [
+                    {
+                        "subject": d.subject,
+                        "issuer": d.issuer,
+                        "approve": d.approve,
+                        "reason": d.reason,
+                    }
+                    for d in approval.decisions
+                ],
+            },
+        )
+
+    async def _withdraw(self, approval: str, why: str) -> None:
+        await trio.to_thread.run_sync(self._approvals.withdraw, approval, why)
+
+    # -- from outside -----------------------------------------------------
+
+    def withdraw(self, session: str) -> bool:
+        """The client asked to cancel: withdraw what its session waits for.
+        True when something did."""
+        found = False
+        for waiting in self._waiting.values():
+            if waiting.relay.session.id == session:
+                waiting.withdrawn = found = True
+                waiting.changed.set()
+        return found
+
+    async def watch(self) -> None:
+        """Look for decisions while anything waits, until cancelled."""
+        version = -1
+        while True:
+            await self._some.wait()
+            self._some = trio.Event()
+            while self._waiting:
+                current = await trio.to_thread.run_sync(self._approvals.data_version)
+                await trio.to_thread.run_sync(self._approvals.expire_due)
+                if current != version:
+                    version = current
+                for waiting in self._waiting.values():
+                    waiting.changed.set()
+                await trio.sleep(POLL_SECONDS)
+
+
+def _notice(approval: Approval, decision: Decision, waited: float) -> str:
+    who = " and ".join(
+        f"{need.count} of {', '.join(need.groups) or 'anyone'}" for need in decision.needs
+    )
+    since = f", {waited:.0f} s so far" if waited >= 1 else ""
+    return f"waiting for approval {approval.id} from {who} ({decision.reason}){since}"
+
+
+def _outcome(approval: Approval, rules: str) -> str:
+    last = approval.decisions[-1] if approval.decisions else None
+    if approval.state is ApprovalState.DENIED and last is not None:
+        said = f": {last.reason}" if last.reason else ""
+        return f"approval {approval.id} was denied by {last.subject}{said}"
+    return f"approval {approval.id} is {approval.state.value} ({rules})"

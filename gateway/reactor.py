@@ -1,0 +1,193 @@
+"""The straight gear: one task that moves bytes for every session of a worker.
+
+A pair of trio tasks per connection costs several times the work that it moves.
+Here one task waits on an inner epoll, and for every ready socket runs read,
+``receive``, ``answer`` and record in one synchronous step; then one journal
+write covers the whole round, and only then bytes are sent. Sessions step out of
+it to wait (a handshake, a dial, an approval) in their own trio task.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+from collections.abc import Callable
+from typing import Protocol as Interface
+
+import trio
+
+from gateway.leg import Leg
+
+READ = select.EPOLLIN | select.EPOLLRDHUP
+WRITE = select.EPOLLOUT
+MOST_EVENTS = 256
+ROUNDS = 16
+"""Rounds of the inner epoll before other trio tasks get a turn."""
+
+
+class Rider(Interface):
+    """What the reactor drives: one session, or one errand."""
+
+    synced: bool
+    """True when its bytes wait for the disk, not only for the kernel."""
+
+    def ready(self, leg: Leg) -> None:
+        """``leg`` can be read: read it and put on record what came of it."""
+
+    def writable(self, leg: Leg) -> None:
+        """``leg`` can be written again."""
+
+    def release(self) -> None:
+        """What was put on record is safe: send."""
+
+    def fail(self, error: Exception) -> None:
+        """The recorder failed, or the rider itself raised: end."""
+
+
+class Reactor:
+    """``flush`` makes what was put on record safe from a crash of this process,
+    ``sync`` (run in a thread) safe from a power cut; both raise on failure."""
+
+    def __init__(self, flush: Callable[[], None], sync: Callable[[], object]) -> None:
+        self._epoll = select.epoll()
+        self._flush = flush
+        self._sync = sync
+        self._legs: dict[int, tuple[Leg, Rider]] = {}
+        self._interest: dict[int, int] = {}
+        self._touched: dict[Rider, None] = {}
+        self._unsynced: dict[Rider, None] = {}
+        self._sync_wanted = trio.Event()
+        self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._bell, select.EPOLLIN)
+        self._rung = False
+        self.rounds = 0
+
+    def close(self) -> None:
+        self._epoll.close()
+        os.close(self._bell)
+
+    # -- which legs -------------------------------------------------------
+
+    def attach(self, leg: Leg, rider: Rider) -> None:
+        """Drive ``leg`` from now on. Bytes that TLS already holds are seen at
+        once."""
+        self._legs[leg.fd] = (leg, rider)
+        self._interest[leg.fd] = READ
+        self._epoll.register(leg.fd, READ)
+        if leg.ripe:
+            self.call_soon(leg, rider)
+
+    def call_soon(self, leg: Leg, rider: Rider) -> None:
+        """Treat ``leg`` as readable though the kernel does not say so."""
+        self._guard(rider, leg)
+        self.settle()
+
+    def detach(self, leg: Leg) -> None:
+        """Stop driving ``leg``; it may be unknown."""
+        if self._legs.pop(leg.fd, None) is not None:
+            del self._interest[leg.fd]
+            try:
+                self._epoll.unregister(leg.fd)
+            except (OSError, ValueError):
+                pass  # The kernel drops closed descriptors by itself.
+
+    def want(self, leg: Leg, *, read: bool, write: bool) -> None:
+        """Change what to wait for on ``leg``."""
+        wanted = (READ if read else 0) | (WRITE if write else 0)
+        fd = leg.fd
+        if self._interest.get(fd, wanted) != wanted:
+            self._interest[fd] = wanted
+            self._epoll.modify(fd, wanted)
+
+    # -- the rounds -------------------------------------------------------
+
+    def touch(self, rider: Rider) -> None:
+        """``rider`` has put something on record and must be released after the
+        next flush."""
+        self._touched[rider] = None
+
+    def wake(self) -> None:
+        """Make the running task settle soon (called from a trio task that
+        touched a rider and does not want to settle by itself)."""
+        if not self._rung:
+            self._rung = True
+            os.eventfd_write(self._bell, 1)
+
+    def settle(self) -> None:
+        """Record what was put on record, then release what it gated."""
+        while self._touched:
+            touched, self._touched = self._touched, {}
+            try:
+                self._flush()
+            except Exception as error:
+                for rider in touched:
+                    rider.fail(error)
+                continue
+            for rider in touched:
+                if rider.synced:
+                    self._unsynced[rider] = None
+                else:
+                    self._release(rider)
+            if self._unsynced:
+                self._sync_wanted.set()
+
+    def _release(self, rider: Rider) -> None:
+        try:
+            rider.release()
+        except Exception as error:
+            rider.fail(error)
+
+    def _guard(self, rider: Rider, leg: Leg) -> None:
+        try:
+            rider.ready(leg)
+        except Exception as error:
+            rider.fail(error)
+
+    async def run(self) -> None:
+        """Run until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._committer)
+            poll = self._epoll.poll
+            while True:
+                await trio.lowlevel.wait_readable(self._epoll.fileno())
+                for _ in range(ROUNDS):
+                    events = poll(0, MOST_EVENTS)
+                    if not events:
+                        break
+                    self._round(events)
+
+    def _round(self, events: list[tuple[int, int]]) -> None:
+        self.rounds += 1
+        legs = self._legs
+        for fd, event in events:
+            entry = legs.get(fd)
+            if entry is None:
+                if fd == self._bell:
+                    os.eventfd_read(self._bell)
+                    self._rung = False
+                continue
+            leg, rider = entry
+            if event & WRITE:
+                try:
+                    rider.writable(leg)
+                except Exception as error:
+                    rider.fail(error)
+                    continue
+            if event & ~WRITE:
+                self._guard(rider, leg)
+        self.settle()
+
+    async def _committer(self) -> None:
+        """Group commit: while one fdatasync runs, the next batch gathers."""
+        while True:
+            await self._sync_wanted.wait()
+            self._sync_wanted = trio.Event()
+            batch, self._unsynced = self._unsynced, {}
+            try:
+                await trio.to_thread.run_sync(self._sync)
+            except Exception as error:
+                for rider in batch:
+                    rider.fail(error)
+                continue
+            for rider in batch:
+                self._release(rider)

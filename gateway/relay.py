@@ -1,0 +1,315 @@
+"""The relay answers what a conversation asks: who, where, with what, may it, who sees it.
+
+``now`` answers a question at once, in the straight gear, or returns None;
+``later`` takes its time. Every decision is put on record before its answer is
+given, so that it stands in the journal before the bytes that it gates.
+"""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import trio
+
+from gateway.dial import DialError, dial
+from gateway.errands import run_errand
+from gateway.identity.errors import Refused
+from gateway.listening import Listener
+from gateway.policy.judge import judge
+from gateway.policy.principal import Principal
+from gateway.policy.verdicts import Decision, Verdict
+from gateway.services import Services
+from gateway.targets import Target, TargetRefused
+from protocols.contract import (
+    Allow,
+    Answer,
+    Cancel,
+    Challenge,
+    Column,
+    Command,
+    Credential,
+    Destination,
+    Destined,
+    Done,
+    Errand,
+    Mask,
+    Offer,
+    Phase,
+    Proof,
+    Proven,
+    Question,
+    Refuse,
+    Result,
+    Upgrade,
+)
+from protocols.wire import Side
+
+if TYPE_CHECKING:
+    from gateway.session import Session
+
+CACHE = 1024
+"""Verdicts remembered per session. A client that varies its text gains nothing
+but a decision each time."""
+
+
+class Relay:
+    """Answers for one session."""
+
+    def __init__(self, services: Services, listener: Listener, session: Session) -> None:
+        self.services = services
+        self.listener = listener
+        self.session = session
+        self.policy = services.policy
+        self.principal: Principal | None = None
+        self.target: Target | None = None
+        self.activity = 0
+        self.holding = 0
+        self._key: bytes | None = None
+        self._decisions: dict[tuple[Phase, str], Decision] = {}
+        self._masked: dict[int, Decision] = {}
+        self._refusals: list[Refuse] = []
+
+    # -- straight ---------------------------------------------------------
+
+    def now(self, question: Question) -> Answer | None:
+        """The answer, or None when it takes time."""
+        if type(question) is Command:
+            return self._command(question)
+        if type(question) is Result:
+            return self._result(question)
+        if type(question) is Proof and question.secret is None:
+            return self._greeted(question)
+        return None
+
+    def _command(self, command: Command) -> Answer | None:
+        self.activity += 1
+        key = (command.phase, command.text)
+        decision = self._decisions.get(key)
+        if decision is None:
+            decision = self._judge(command)
+        prepare = command.phase is Phase.PREPARE
+        if decision.verdict is Verdict.HOLD and not prepare:
+            return None
+        self._write_down(command, decision)
+        if decision.verdict is Verdict.BLOCK:
+            return self._refused(Refuse(decision.reason, rule=decision.rules[0]))
+        return self.allowed(command, decision)
+
+    def _judge(self, command: Command) -> Decision:
+        assert self.principal is not None
+        assert self.target is not None
+        now = datetime.fromtimestamp(self.services.world.wall(), UTC)
+        decision = judge(command, self.principal, self.target.name, self.policy, now)
+        if decision.cacheable and command.parts is not None:
+            if len(self._decisions) >= CACHE:
+                self._decisions.clear()
+            self._decisions[command.phase, command.text] = decision
+        return decision
+
+    def allowed(self, command: Command, decision: Decision) -> Allow:
+        """The Allow for ``decision``, remembering the masks of its result."""
+        if not decision.masks:
+            return Allow()
+        if command.phase is Phase.RUN:
+            self._masked[command.number] = decision
+            while len(self._masked) > CACHE:
+                del self._masked[next(iter(self._masked))]
+        return Allow(masked=True)
+
+    def _write_down(self, command: Command, decision: Decision, approval: str = "") -> None:
+        self.session.log.command(
+            command.number,
+            command.phase.value,
+            command.text,
+            verdict=str(decision.verdict),
+            rules=decision.rules,
+            reason=decision.reason,
+            parameters=command.parameters,
+            masks=decision.masks,
+            shadow=decision.shadow,
+            approval=approval,
+        )
+
+    def _result(self, result: Result) -> Answer:
+        decision = self._masked.get(result.command)
+        if decision is None:
+            # The result of a command that was forgotten: nothing is known of it.
+            return self._refused(
+                Refuse("the command behind this result is not known any more", rule="masks")
+            )
+        plan = self.policy.plan(decision, result.columns, self._mask)
+        if isinstance(plan, Refuse):
+            return self._refused(plan)
+        self.session.log.event(
+            "plan",
+            {
+                "command": result.command,
+                "masks": [
+                    [column.name, mask.name, mask.rule]
+                    for column, mask in zip(result.columns, plan.columns, strict=True)
+                    if mask is not None
+                ],
+            },
+        )
+        return plan
+
+    def _refused(self, refuse: Refuse) -> Refuse:
+        self.session.log.event(
+            "refusal", {"kind": refuse.kind, "rule": refuse.rule, "reason": refuse.reason}
+        )
+        return refuse
+
+    def _greeted(self, proof: Proof) -> Answer:
+        services = self.services
+        if services.journal.state() != "ok":
+            return self._refused(Refuse("the recorder is short of space", kind="recorder"))
+        if self.session.crowded:
+            return self._refused(Refuse("too many connections", kind="busy"))
+        return services.authority.offer(proof.claimed)
+
+    # -- waiting ----------------------------------------------------------
+
+    async def later(self, question: Question) -> Answer:
+        """The answer to a question that ``now`` had none for."""
+        if isinstance(question, Command):
+            return await self._hold(question)
+        if isinstance(question, Proof):
+            return await self._prove(question)
+        if isinstance(question, Destination):
+            return await self._route(question)
+        if isinstance(question, Challenge):
+            return await self._credential(question)
+        if isinstance(question, Errand):
+            return await run_errand(self, question.talk, question.purpose)
+        if isinstance(question, Cancel):
+            await self.services.cancels.cancel(question.key)
+            self.session.log.event("cancel", {"asked": True})
+            return Done()
+        raise TypeError(f"no answer to {type(question).__name__}")
+
+    async def _prove(self, proof: Proof) -> Answer:
+        authority = self.services.authority
+        try:
+            principal = await authority.prove(proof, self.session.peer)
+        except Refused as refused:
+            self.session.log.event(
+                "identity", {"claimed": proof.claimed, "refused": refused.reason}
+            )
+            return self._refused(Refuse(refused.public, kind="identity"))
+        self.principal = principal
+        self.session.log.event(
+            "identity",
+            {
+                "claimed": proof.claimed,
+                "subject": principal.subject,
+                "issuer": principal.issuer,
+                "kind": principal.kind,
+                "groups": sorted(principal.groups),
+                "run": principal.run,
+                "tags": dict(principal.tags),
+                "method": "scram" if proof.scram else "secret",
+            },
+        )
+        return Proven(principal.subject)
+
+    async def _route(self, destination: Destination) -> Answer:
+        services = self.services
+        assert self.principal is not None
+        try:
+            name, database = self.listener.choose(destination.requested)
+            target = services.targets.get(name)
+            if target is None or target.kind.name != self.listener.kind.name:
+                raise TargetRefused(f'there is no target "{name}"')
+            target.admit(self.principal)
+            database = target.choose(database)
+        except TargetRefused as refused:
+            return self._refused(Refuse(str(refused), kind="target"))
+        problem = self.policy.unenforceable(target.name, target.kind)
+        if problem:
+            return self._refused(Refuse(problem, kind="target"))
+        self.target = target
+        if target.durability == "disk":
+            self.session.synced = True
+        self.session.log.event(
+            "destination",
+            {
+                "target": target.name,
+                "upstream": str(target.upstream),
+                "user": target.user,
+                "database": database,
+                "tls": target.tls,
+            },
+        )
+        try:
+            leg = await dial(*target.upstream, services.config.limits.dial)
+        except DialError as error:
+            return self._refused(Refuse(f"target {target.name}: {error}", kind="upstream"))
+        self.session.adopt(leg)
+        self._key = services.cancels.mint(self.session, target.kind.key_size)
+        return Destined(
+            user=target.user,
+            database=database,
+            tls=target.tls,
+            cancel_key=self._key,
+            settings={"auth": target.auth, **target.settings},
+            memory=services.memory.setdefault(target.name, {}),
+            masked=self.policy.masks_on(target.name, self.principal),
+            own=services.own,
+        )
+
+    async def _credential(self, challenge: Challenge) -> Answer:
+        assert self.target is not None
+        if self.target.password is None:
+            return Refuse(
+                f"the upstream asks for a credential and target {self.target.name} has none",
+                kind="upstream",
+            )
+        try:
+            secret = await trio.to_thread.run_sync(self.target.password.resolve)
+        except Exception as error:
+            self.services.alarm("secret", f"target {self.target.name}: {error}")
+            return self._refused(
+                Refuse(f"the credential of {self.target.name} is not to be had", kind="upstream")
+            )
+        self.session.log.event(
+            "credential",
+            {"reference": self.target.password.reference, "method": challenge.method},
+        )
+        return Credential(password=secret.reveal())
+
+    async def _hold(self, command: Command) -> Answer:
+        assert self.principal is not None
+        decision = self._decisions.get((command.phase, command.text)) or self._judge(command)
+        self.holding += 1
+        try:
+            answer, approval = await self.services.holds.wait(self, command, decision)
+        finally:
+            self.holding -= 1
+        self._write_down(command, decision, approval)
+        if isinstance(answer, Refuse):
+            return self._refused(answer)
+        return answer
+
+    # -- the rest ---------------------------------------------------------
+
+    def tls_context(self, upgrade: Upgrade) -> tuple[ssl.SSLContext, str | None]:
+        """The context and the server name for TLS on a leg."""
+        if upgrade.side is Side.CLIENT:
+            return self.listener.tls_context(), None
+        assert self.target is not None
+        return self.target.tls_context(upgrade.alpn), self.target.upstream.host
+
+    def _mask(self, name: str, args: dict[str, object], rule: str) -> Mask:
+        return self.services.mask(name, args, rule)
+
+    def withdraw(self) -> bool:
+        """The client asks to cancel: withdraw the command that waits for
+        people. False when none does."""
+        return self.services.holds.withdraw(self.session.id)
+
+    def close(self) -> None:
+        """The session ends: its key is nobody's."""
+        if self._key is not None:
+            self.services.cancels.forget(self._key)

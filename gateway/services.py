@@ -1,0 +1,61 @@
+"""What one worker process shares between its sessions."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from gateway.approvals import Approvals
+from gateway.config import Config
+from gateway.identity.authority import Authority
+from gateway.listening import Listener
+from gateway.policy.load import Policy
+from gateway.reactor import Reactor
+from gateway.targets import Target
+from gateway.world import World
+from protocols.contract import Screen
+from recorder.journal import Journal
+
+if TYPE_CHECKING:
+    from gateway.cancels import Cancels
+    from gateway.holds import Holds
+    from gateway.session import Session
+
+
+@dataclass(slots=True)
+class Services:
+    """``policy`` is what new sessions get; an open session keeps its own.
+    ``own`` finds every secret that this gateway holds; ``memory`` is each
+    target's scratch space for its protocol."""
+
+    config: Config
+    world: World
+    journal: Journal
+    authority: Authority
+    approvals: Approvals
+    policy: Policy
+    targets: Mapping[str, Target]
+    listeners: tuple[Listener, ...]
+    reactor: Reactor
+    own: Screen | None
+    holds: Holds = field(init=False)
+    cancels: Cancels = field(init=False)
+    sessions: dict[str, Session] = field(default_factory=dict)
+    memory: dict[str, dict[object, object]] = field(default_factory=dict)
+    debug: bool = False
+
+    def alarm(self, what: str, message: str) -> None:
+        """Something that the people who run the gateway must see."""
+        print(f"gateway: {what}: {message}", file=sys.stderr, flush=True)
+
+    def crash(self, session: str, error: BaseException) -> None:
+        """A fault of ours. The exception's text may quote data, so only its
+        type and place are printed, unless --debug was given."""
+        frames = traceback.extract_tb(error.__traceback__)
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "?"
+        self.alarm("internal error", f"session {session}: {type(error).__name__} at {place}")
+        if self.debug:
+            traceback.print_exception(error, file=sys.stderr)

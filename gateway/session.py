@@ -1,0 +1,383 @@
+"""The life of one client connection: greet, identify, route, dial, converse, close.
+
+Read ``live`` from top to bottom for the life, and ``ready``, ``_carry_on`` and
+``release`` for what happens to every byte in between. All knowledge of the
+protocol is in the conversation, all answers are the relay's.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+
+import trio
+
+from gateway import tls
+from gateway.dial import tune
+from gateway.leg import Leg, LegLost
+from gateway.relay import Relay
+from gateway.services import Services
+from gateway.listening import Listener
+from protocols.contract import Answer, Conversation, Opening, Question, Refuse, Upgrade
+from protocols.errors import WireError
+from protocols.wire import Move, Side, Span
+from recorder.journal import RecorderError
+
+HIGH_WATER = 1 << 20
+"""Bytes queued towards a slow peer before the other leg is no longer read."""
+FAREWELL_SECONDS = 5.0
+
+
+class Session:
+    """One session. ``synced``: its bytes wait for the disk (durability disk)."""
+
+    def __init__(
+        self,
+        services: Services,
+        listener: Listener,
+        sock: socket.socket,
+        peer: str,
+        *,
+        crowded: bool = False,
+    ) -> None:
+        tune(sock)
+        self.services = services
+        self.listener = listener
+        self.peer = peer
+        self.crowded = crowded
+        self.id = services.world.ulid()
+        self.synced = services.config.recording.durability == "disk"
+        self.conversation: Conversation = listener.kind.start(
+            Opening(
+                session=self.id,
+                chance=services.world.chance,
+                tls=listener.tls,
+                limit=services.config.limits.message,
+            )
+        )
+        self.legs: list[Leg | None] = [Leg(sock), None]
+        self._ended = [False, False]
+        self._paused = [False, False]
+        self._over = trio.Event()
+        self._unreleased = 0
+        self._why = ("closed", "")
+        self._nursery: trio.Nursery | None = None
+        self.log = services.journal.open(
+            {
+                "session": self.id,
+                "started": services.world.wall_ns(),
+                "gateway": services.world.instance,
+                "listener": str(listener.address),
+                "protocol": listener.kind.name,
+                "peer": peer,
+                "policy": services.policy.version,
+                "durability": services.config.recording.durability,
+            }
+        )
+        self.relay = Relay(services, listener, self)
+
+    # -- the life ---------------------------------------------------------
+
+    async def live(self) -> None:
+        """From the greeting to the close. Never raises but for cancellation."""
+        services = self.services
+        services.sessions[self.id] = self
+        client = self.legs[Side.CLIENT]
+        assert client is not None
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(self._greeting_deadline)
+                if services.config.limits.idle:
+                    nursery.start_soon(self._idle_deadline, services.config.limits.idle)
+                services.reactor.attach(client, self)
+                await self._over.wait()
+                await self._farewell()
+                nursery.cancel_scope.cancel()
+        finally:
+            self._close()
+
+    async def _greeting_deadline(self) -> None:
+        """A client that dawdles over TLS or its proof costs a slot only so long."""
+        seconds = self.services.config.limits.greeting
+        if seconds:
+            await trio.sleep(seconds)
+            if self.relay.principal is None:
+                self.end("terminated", "the client did not prove itself in time")
+
+    async def _idle_deadline(self, seconds: float) -> None:
+        while True:
+            seen = self.relay.activity
+            await trio.sleep(seconds)
+            if self.relay.activity == seen and not self.relay.holding:
+                self.dismiss(Refuse(f"idle for {seconds:g} s", kind="shutdown"))
+
+    async def _farewell(self) -> None:
+        """Give what is queued a last chance to leave."""
+        for side in Side:
+            leg = self.legs[side]
+            if leg is None or leg.fd < 0:
+                continue
+            self.services.reactor.detach(leg)
+            with trio.move_on_after(FAREWELL_SECONDS):
+                try:
+                    while not leg.flush():
+                        await trio.lowlevel.wait_writable(leg.sock)
+                except LegLost:
+                    pass
+
+    def _close(self) -> None:
+        services = self.services
+        services.sessions.pop(self.id, None)
+        self.relay.close()
+        for leg in self.legs:
+            if leg is not None and leg.fd >= 0:
+                services.reactor.detach(leg)
+                leg.close()
+        try:
+            self._record_tail()
+            self.log.end(*self._why)
+            services.journal.flush()
+        except RecorderError as error:
+            services.alarm("recorder", str(error))
+
+    def _record_tail(self) -> None:
+        """Bytes of a frame that never became whole are on record by number."""
+        client, upstream = self.conversation.unforwarded
+        if client or upstream:
+            self.log.event("unfinished", {"client": client, "upstream": upstream})
+
+    def end(self, status: str, reason: str) -> None:
+        """Let the session close; the first reason counts."""
+        if not self._over.is_set():
+            self._why = (status, reason)
+            self._over.set()
+
+    def dismiss(self, refuse: Refuse) -> None:
+        """End the session in the protocol's own words."""
+        self._why = ("terminated", refuse.reason)
+        self.conversation.dismiss(refuse)
+        self._carry_on([])
+        self.services.reactor.settle()
+
+    @property
+    def at_rest(self) -> bool:
+        """True when the client would not notice a pause: nothing runs."""
+        return self.conversation.at_rest
+
+    # -- the straight gear (called by the reactor) ------------------------
+
+    def ready(self, leg: Leg) -> None:
+        side = Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM
+        try:
+            data = leg.read()
+        except LegLost as error:
+            self.log.event("lost", {"side": side.name.lower(), "why": str(error)})
+            data = b""
+        if data is None:
+            return
+        if not data:
+            if self._ended[side]:
+                return
+            self._ended[side] = True
+            self.services.reactor.detach(leg)
+        self._receive(side, data)
+
+    def _receive(self, side: Side, data: bytes) -> None:
+        try:
+            questions = self.conversation.receive(side, data)
+        except WireError as error:
+            self._blame(error)
+            questions = []
+        self._carry_on(questions)
+
+    def _carry_on(self, questions: list[Question]) -> None:
+        """Answer what can be answered at once, then record what moved."""
+        conversation = self.conversation
+        now = self.relay.now
+        try:
+            while questions:
+                question = questions.pop(0)
+                answer = now(question)
+                if answer is None:
+                    assert self._nursery is not None
+                    self._nursery.start_soon(self._ponder, question)
+                else:
+                    questions.extend(conversation.answer(question.number, answer))
+        except WireError as error:
+            self._blame(error)
+        spans = conversation.moves()
+        if spans:
+            self.log.spans(spans)
+            self._unreleased += 1
+            self.services.reactor.touch(self, spans)
+        if conversation.held > self.services.config.limits.held or self._paused[0]:
+            self._gauge()
+        if conversation.closing and not self._unreleased:
+            self._over.set()
+
+    def release(self, spans: list[Span]) -> None:
+        """``spans`` are on record: send them."""
+        self._unreleased -= 1
+        legs = self.legs
+        used = [False, False]
+        for move, side, _mark, raw, _offset in spans:
+            if move is Move.TAKE:
+                continue
+            to = side if move is Move.SEND else 1 - side
+            leg = legs[to]
+            if leg is not None and leg.fd >= 0:
+                try:
+                    leg.queue(raw)
+                except LegLost as error:
+                    self._lost(Side(to), error)
+                    continue
+                used[to] = True
+        for to in (0, 1):
+            if used[to]:
+                self._flush(Side(to))
+        if self.conversation.closing and not self._unreleased:
+            self._over.set()
+
+    def writable(self, leg: Leg) -> None:
+        self._flush(Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM)
+
+    def fail(self, error: Exception) -> None:
+        """Something broke under the session: it ends, and says so if it can."""
+        if isinstance(error, RecorderError):
+            # Nothing more may move: the client is told in its own words, by bytes that
+            # could not be recorded any more. They are ours and carry no data.
+            self.services.alarm("recorder", str(error))
+            refuse = Refuse("the session can't be recorded any more", kind="recorder")
+        else:
+            self.services.crash(self.id, error)
+            refuse = Refuse("the gateway met an internal error", kind="upstream")
+        if not self._over.is_set():
+            self._why = ("terminated", refuse.reason)
+            try:
+                self.conversation.moves()
+                self.conversation.dismiss(refuse)
+                client = self.legs[0]
+                for span in self.conversation.moves():
+                    if span.move is Move.SEND and span.side is Side.CLIENT and client is not None:
+                        client.queue(span.raw)
+            except Exception as second:
+                self.services.crash(self.id, second)
+            self._over.set()
+
+    # -- legs and backpressure --------------------------------------------
+
+    def _flush(self, side: Side) -> None:
+        leg = self.legs[side]
+        if leg is None or leg.fd < 0:
+            return
+        try:
+            leg.flush()
+        except LegLost as error:
+            self._lost(side, error)
+            return
+        if leg.pending or self._paused[1 - side] or self._paused[side]:
+            self._gauge()
+
+    def _gauge(self) -> None:
+        """Decide anew which legs to read and which to wait on for writing."""
+        conversation = self.conversation
+        for side in (0, 1):
+            leg = self.legs[side]
+            if leg is None or leg.fd < 0:
+                continue
+            other = self.legs[1 - side]
+            full = other is not None and other.pending > HIGH_WATER
+            if conversation.held > self.services.config.limits.held:
+                full = True
+            self._paused[side] = full
+            self.services.reactor.want(leg, read=not full, write=leg.pending > 0)
+
+    def _lost(self, side: Side, error: LegLost) -> None:
+        """Writing failed: for the conversation that is the end of the stream."""
+        leg = self.legs[side]
+        if leg is not None and not self._ended[side]:
+            self._ended[side] = True
+            self.services.reactor.detach(leg)
+            self.log.event("lost", {"side": side.name.lower(), "why": str(error)})
+            self._receive(side, b"")
+
+    def _blame(self, error: WireError) -> None:
+        self.log.event(
+            "error",
+            {"side": error.side.name.lower(), "message": error.message, "code": error.code},
+        )
+        if not self._over.is_set():
+            self._why = ("terminated", f"{error.side.name.lower()}: {error.message}")
+
+    # -- the waiting gear -------------------------------------------------
+
+    async def _ponder(self, question: Question) -> None:
+        """Find an answer that takes time, then go on."""
+        try:
+            if isinstance(question, Upgrade):
+                await self._upgrade(question)
+            else:
+                self._resolve(question.number, await self.relay.later(question))
+        except LegLost as error:
+            self.log.event("lost", {"side": "client", "why": str(error)})
+            self.end("terminated", str(error))
+        except Exception as error:
+            self.fail(error)
+
+    def _resolve(self, number: int, answer: Answer) -> None:
+        if self._over.is_set():
+            return
+        try:
+            questions = self.conversation.answer(number, answer)
+        except WireError as error:
+            self._blame(error)
+            questions = []
+        self._carry_on(questions)
+        self.services.reactor.settle()
+
+    def resume(self) -> None:
+        """The conversation was told something from outside (``say``,
+        ``withdraw``): see what moved."""
+        self._carry_on([])
+        self.services.reactor.settle()
+
+    def adopt(self, leg: Leg) -> None:
+        """``leg`` is the upstream's now."""
+        self.legs[Side.UPSTREAM] = leg
+        self.services.reactor.attach(leg, self)
+
+    async def _upgrade(self, question: Upgrade) -> None:
+        """TLS on one leg. The reactor lets go of it for the handshake."""
+        leg = self.legs[question.side]
+        assert leg is not None
+        reactor = self.services.reactor
+        reactor.detach(leg)
+        while self._unreleased:  # durability disk: the go-ahead byte waits for its fsync
+            await trio.sleep(0.001)
+        while not leg.flush():
+            await trio.lowlevel.wait_writable(leg.sock)
+        context, name = self.relay.tls_context(question)
+        try:
+            await tls.shake(
+                leg,
+                context,
+                server_side=question.side is Side.CLIENT,
+                name=name,
+                unread=question.unread,
+            )
+            upgraded = tls.upgraded(leg)
+            if question.alpn and upgraded.alpn != question.alpn:
+                raise LegLost(f"TLS without ALPN {question.alpn}")
+        except LegLost as error:
+            if question.side is Side.CLIENT:
+                raise
+            self.log.event("lost", {"side": "upstream", "why": str(error)})
+            reason = f"no TLS with the upstream: {error}"
+            self._resolve(question.number, Refuse(reason, kind="upstream"))
+            return
+        self.log.event("tls", {"side": question.side.name.lower(), **tls.facts(leg)})
+        # The answer goes first: bytes inside TLS must find a conversation that
+        # knows that TLS is up.
+        self._resolve(question.number, upgraded)
+        reactor.attach(leg, self)

@@ -1,0 +1,173 @@
+"""One worker process: its services, its one trio.run, its end."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import trio
+
+from gateway.approvals import Approvals
+from gateway.cancels import Cancels
+from gateway.config import Config
+from gateway.holds import Holds
+from gateway.identity.authority import Authority
+from gateway.listener import Doorman
+from gateway.listening import Listener
+from gateway.policy.own import own_screen
+from gateway.policy_file import load_policy
+from gateway.policy.load import PolicyErrors
+from gateway.reactor import Reactor
+from gateway.services import Services
+from gateway.targets import load_targets
+from gateway.world import World
+from protocols.contract import Refuse
+from recorder.journal import Journal
+
+DRAIN_SECONDS = 30.0
+MEMORY_SECONDS = 60.0
+"""How long what protocols remember of a target (its catalog) is believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """Where a worker stands: its number, and the sockets it was given, in the
+    order of the configuration's listeners."""
+
+    number: int
+    sockets: tuple[socket.socket, ...]
+    debug: bool = False
+
+
+@asynccontextmanager
+async def services(config: Config, post: Post) -> AsyncIterator[Services]:
+    """Everything that sessions share, opened and closed in order."""
+    world = World()
+    policy = load_policy(config)
+    targets = load_targets(config)
+    listeners = tuple(Listener.from_config(item) for item in config.listeners)
+    secrets = [t.password.resolve().reveal() for t in targets.values() if t.password]
+    approvals = Approvals(config.state / "approvals.db", world.wall, instance=world.instance)
+    journal = Journal(
+        config.state,
+        worker=post.number,
+        gateway=world.instance,
+        clock=world.mono_ns,
+        wall=world.wall_ns,
+        chance=world.chance,
+        originals=config.recording.originals,
+        auditors=config.recording.auditors,
+        low_water=config.recording.low_water,
+        critical=config.recording.critical,
+    )
+    reactor = Reactor(journal.flush, journal.sync)
+    authority = Authority(config, world)
+    made = Services(
+        config=config,
+        world=world,
+        journal=journal,
+        authority=authority,
+        approvals=approvals,
+        policy=policy,
+        targets=targets,
+        listeners=listeners,
+        reactor=reactor,
+        own=own_screen(secrets),
+        debug=post.debug,
+    )
+    made.holds = Holds(approvals)
+    made.cancels = Cancels(world, config.state / "run", post.number)
+    try:
+        yield made
+    finally:
+        reactor.close()
+        journal.close()
+        approvals.close()
+
+
+async def work(
+    config: Config, post: Post, started: Callable[[Services], None] = lambda _: None
+) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the policy anew."""
+    async with services(config, post) as made, trio.open_nursery() as background:
+        background.start_soon(made.reactor.run)
+        background.start_soon(made.cancels.listen)
+        background.start_soon(made.holds.watch)
+        background.start_soon(_forget, made)
+        doorman = Doorman(made)
+        accepting = trio.CancelScope()
+        async with trio.open_nursery() as sessions:
+            sessions.start_soon(_signals, made, accepting, sessions)
+            sessions.start_soon(_open_doors, made, doorman, post, accepting, sessions)
+            started(made)
+        background.cancel_scope.cancel()
+
+
+async def _open_doors(
+    made: Services,
+    doorman: Doorman,
+    post: Post,
+    accepting: trio.CancelScope,
+    sessions: trio.Nursery,
+) -> None:
+    with accepting:
+        async with trio.open_nursery() as nursery:
+            for sock, listener in zip(post.sockets, made.listeners, strict=True):
+                nursery.start_soon(doorman.serve, sock, listener, sessions)
+    for sock in post.sockets:
+        sock.close()
+
+
+async def _signals(made: Services, accepting: trio.CancelScope, sessions: trio.Nursery) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+        async for number in received:
+            if number == signal.SIGHUP:
+                reload_policy(made)
+                continue
+            if accepting.cancel_called:
+                for session in list(made.sessions.values()):
+                    session.dismiss(Refuse("the gateway stops", kind="shutdown"))
+                sessions.cancel_scope.cancel()
+                return
+            accepting.cancel()
+            sessions.start_soon(_drain, made, sessions)
+
+
+async def _drain(made: Services, sessions: trio.Nursery) -> None:
+    """Let work end: sessions at rest leave now, the others when they come to
+    rest, and what is left after DRAIN_SECONDS is cut."""
+    with trio.move_on_after(DRAIN_SECONDS):
+        while made.sessions:
+            for session in list(made.sessions.values()):
+                if session.at_rest:
+                    session.dismiss(Refuse("the gateway is shutting down", kind="shutdown"))
+            await trio.sleep(0.1)
+    for session in list(made.sessions.values()):
+        session.dismiss(Refuse("the gateway is shutting down", kind="shutdown"))
+    with trio.move_on_after(5):
+        while made.sessions:
+            await trio.sleep(0.05)
+    sessions.cancel_scope.cancel()
+
+
+async def _forget(made: Services) -> None:
+    """What protocols remember of targets goes stale behind our back."""
+    while True:
+        await trio.sleep(MEMORY_SECONDS)
+        for memory in made.memory.values():
+            memory.clear()
+
+
+def reload_policy(made: Services) -> None:
+    """New sessions get the policy that the file holds now; a broken file
+    changes nothing and raises an alarm. Open sessions keep theirs."""
+    try:
+        policy = load_policy(made.config)
+    except (PolicyErrors, OSError) as error:
+        made.alarm("policy", f"not reloaded, version {made.policy.version[:12]} stays: {error}")
+        return
+    made.alarm("policy", f"version {made.policy.version[:12]} -> {policy.version[:12]}")
+    made.policy = policy
