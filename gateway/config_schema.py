@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from gateway.addresses import reaches
 from gateway.config import (
     Config,
     ConfigErrors,
@@ -77,10 +80,7 @@ def _document(top: Table, path: Path) -> Config:
         targets=targets,
     )
     _across(top.report, config)
-    return Config(
-        **{name: getattr(config, name) for name in Config.__slots__ if name != "warnings"},
-        warnings=tuple(top.report.warnings),
-    )
+    return replace(config, warnings=tuple(top.report.warnings))
 
 
 def _recording(table: Table) -> RecordingConfig:
@@ -142,7 +142,7 @@ def _across(report: Report, config: Config) -> None:
             report.error(("issuer", name, "iss"), f"is that of issuer.{other} too")
     for name, target in config.targets.items():
         for listener in config.listeners:
-            if listener.address.port and _itself(target, listener):
+            if listener.address.port and reaches(target.upstream, (listener.address,)):
                 report.error(
                     ("target", name, "upstream"),
                     f"is this gateway's own listener {listener.address}",
@@ -150,14 +150,8 @@ def _across(report: Report, config: Config) -> None:
         _groups(report, ("target", name, "groups"), target, config.principals, config.groups)
 
 
-def _itself(target: TargetConfig, listener: ListenerConfig) -> bool:
-    from gateway.addresses import reaches
-
-    return reaches(target.upstream, (listener.address,))
-
-
 def _listeners(
-    report: Report, listeners: tuple[ListenerConfig, ...], targets: dict[str, TargetConfig]
+    report: Report, listeners: tuple[ListenerConfig, ...], targets: Mapping[str, TargetConfig]
 ) -> None:
     taken: set[object] = set()
     for number, listener in enumerate(listeners):
@@ -186,7 +180,7 @@ def _groups(
     report: Report,
     place: Place,
     target: TargetConfig,
-    principals: dict[str, PrincipalConfig],
+    principals: Mapping[str, PrincipalConfig],
     known: frozenset[str] | None,
 ) -> None:
     if known is None or not principals:

@@ -38,6 +38,14 @@ class Report:
         line = self._lines.of(place)
         self.warnings.append(f"{self._file}:{line}: {dotted(place)} {message}")
 
+    def check_file(self, place: Place, where: Path) -> None:
+        """Report that ``where`` can't be read."""
+        try:
+            with where.open("rb"):
+                pass
+        except OSError as error:
+            self.error(place, f"is {where}, which can't be read: {error.strerror}")
+
 
 def dotted(place: Place) -> str:
     """``listener[0].tls``: how a place is called in messages."""
@@ -180,15 +188,8 @@ class Table:
             return None
         where = self.report.base / text
         if file:
-            self.check_file(self.at(key), where)
+            self.report.check_file(self.at(key), where)
         return where
-
-    def check_file(self, place: Place, where: Path) -> None:
-        try:
-            with where.open("rb"):
-                pass
-        except OSError as error:
-            self.report.error(place, f"is {where}, which can't be read: {error.strerror}")
 
     def tables(self, key: str) -> list[Table]:
         """``[[key]]``: an array of tables."""

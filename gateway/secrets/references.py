@@ -95,8 +95,13 @@ class Secret:
     def __hash__(self) -> int:
         return hash((str(self), self._base))
 
-    def __str__(self) -> str:
+    @property
+    def reference(self) -> str:
+        """The reference as written; no secret."""
         return f"ref+{self.scheme}://{self._path}" + (f"#{self._key}" if self._key else "")
 
+    def __str__(self) -> str:
+        return self.reference
+
     def __repr__(self) -> str:
-        return f"Secret({str(self)!r})"
+        return f"Secret({self.reference!r})"

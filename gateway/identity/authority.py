@@ -1,0 +1,124 @@
+"""Who is asking? Answers the Proof questions of every protocol.
+
+The evidence in the password field decides by its form: a ticket (``wwt_``), a
+JWT (three parts with dots), else the password of a local principal.  With a
+ticket or token the name that the client claims means nothing; who it is comes
+from the evidence.  A name that is a local principal's is offered SCRAM, so it
+can't be combined with a token; every other name is asked for a secret, which
+tells a stranger which names are local.
+"""
+
+from __future__ import annotations
+
+from gateway.config import Config, PrincipalConfig
+from gateway.identity.bindings import Bindings
+from gateway.identity.errors import Refused
+from gateway.identity.keys import (
+    SALT_BYTES,
+    VerifierInvalid,
+    derive,
+    is_verifier,
+    matches,
+    parse_verifier,
+)
+from gateway.identity.oidc import Issuers
+from gateway.identity.tickets import PREFIX, Tickets
+from gateway.policy.principal import Principal
+from gateway.secrets.references import Secret, SecretUnavailable
+from gateway.world import World
+from protocols.contract import Offer, Proof, Verifier
+
+_LONGEST = 16 << 10
+"""Bytes of evidence."""
+
+
+class Authority:
+    """Proves principals. ``tickets`` is where the command line mints them."""
+
+    def __init__(self, config: Config, world: World) -> None:
+        self._config = config
+        self._issuers = Issuers(config.issuers, world)
+        self._bindings = Bindings(config.state, world)
+        self.tickets = Tickets(config.state, world)
+        self._world = world
+        self._derived: dict[str, tuple[bytes, Verifier]] = {}
+
+    def offer(self, claimed: str) -> Offer:
+        """How a client that calls itself ``claimed`` is to prove itself."""
+        principal = self._config.principals.get(claimed)
+        if principal is None:
+            return Offer()
+        try:
+            return Offer(self._verifier(principal))
+        except Refused:
+            # Its secret can't be had: asked for a password, it is refused in
+            # ``prove``, where the reason reaches the log.
+            return Offer()
+
+    async def prove(self, proof: Proof, peer: str) -> Principal:
+        """The principal behind ``proof``, which came from the IP address
+        ``peer``; Refused otherwise. A ``peer`` of "" (the command line on this
+        machine) binds no token to an address."""
+        if proof.scram:
+            return self.local(proof.claimed)
+        if proof.secret is None:
+            raise Refused("no evidence at all")
+        if len(proof.secret) > _LONGEST:
+            raise Refused(f"a credential of more than {_LONGEST} bytes")
+        try:
+            secret = proof.secret.decode("utf-8")
+        except UnicodeDecodeError:
+            raise Refused("a credential that is not UTF-8") from None
+        if secret.startswith(PREFIX):
+            return self.tickets.redeem(secret)
+        if secret.startswith("ey") and secret.count(".") == 2:
+            verified = await self._issuers.verify(secret)
+            if peer and verified.issuer.bind == "address":
+                self._bindings.bind(verified.id, peer, verified.until)
+            return verified.principal
+        principal = self._config.principals.get(proof.claimed)
+        if principal is None:
+            raise Refused("neither a ticket nor a token, and no local principal of that name")
+        if not matches(self._verifier(principal), secret):
+            raise Refused("a wrong password for a local principal")
+        return self.local(proof.claimed)
+
+    def local(self, name: str) -> Principal:
+        """The local principal ``name``, whose password was checked."""
+        found = self._config.principals.get(name)
+        if found is None:
+            raise Refused("no local principal of that name")
+        return Principal(
+            subject=name,
+            issuer="local",
+            kind=found.kind,
+            groups=found.groups,
+            tags=found.tags,
+        )
+
+    def _verifier(self, principal: PrincipalConfig) -> Verifier:
+        """The principal's verifier: written down, or behind a reference, where
+        a password does as well and is turned into one that lasts as long as
+        the password and this process."""
+        if not isinstance(principal.password, Secret):
+            return parse_verifier(principal.password)
+        try:
+            raw = principal.password.resolve().reveal()
+            text = raw.decode("utf-8")
+            if is_verifier(text):
+                return parse_verifier(text)
+        except (SecretUnavailable, UnicodeDecodeError, VerifierInvalid) as error:
+            why = "is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+            raise Refused(f"the password of principal {principal.name}: {why}") from None
+        return self._from_password(principal.name, text)
+
+    def _from_password(self, name: str, password: str) -> Verifier:
+        # Keyed by a verifier of the password itself, so that nothing beside
+        # the verifier stays in memory and a changed password is noticed.
+        known = self._derived.get(name)
+        print_of = derive(password, name.encode(), 1).stored_key
+        if known is not None and known[0] == print_of:
+            return known[1]
+        made = derive(password, self._world.chance(SALT_BYTES))
+        self._derived[name] = (print_of, made)
+        return made

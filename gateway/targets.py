@@ -1,0 +1,119 @@
+"""Targets as a session meets them: may this principal come in, and to which
+database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import protocols
+from gateway.addresses import Address, dialable
+from gateway.config import Config, TargetConfig
+from gateway.identity.claims import glob
+from gateway.policy.principal import Principal
+from gateway.secrets.references import Secret
+from protocols.contract import ProtocolKind
+
+
+class TargetRefused(Exception):  # noqa: N818
+    """The text is fit for the client."""
+
+
+class Target:
+    """A named upstream, ready for use; see ``TargetConfig`` for the fields."""
+
+    __slots__ = ("config", "kind", "own")
+
+    def __init__(self, config: TargetConfig, own: Iterable[Address] = ()) -> None:
+        """``own`` are the gateway's listeners, which are never dialled."""
+        self.config = config
+        self.kind: ProtocolKind = protocols.load(config.protocol)
+        self.own = tuple(own)
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @property
+    def upstream(self) -> Address:
+        return self.config.upstream
+
+    @property
+    def user(self) -> str:
+        return self.config.user
+
+    @property
+    def password(self) -> Secret | None:
+        return self.config.password
+
+    @property
+    def tls(self) -> str:
+        return self.config.tls
+
+    @property
+    def auth(self) -> tuple[str, ...]:
+        return self.config.auth
+
+    @property
+    def durability(self) -> str:
+        return self.config.durability
+
+    @property
+    def settings(self) -> Mapping[str, object]:
+        return self.config.settings
+
+    def admit(self, principal: Principal) -> None:
+        """TargetRefused when ``principal`` is in none of the target's groups,
+        in the words for a target that does not exist."""
+        if self.config.groups and not self.config.groups & principal.groups:
+            raise TargetRefused(no_target(self.name))
+
+    def choose(self, requested: str) -> str:
+        """The database upstream for what the client asked for; TargetRefused
+        when the target has none such.
+
+        "" and the target's own name mean its default database; the target's
+        name and a slash may come before a database's name.
+        """
+        config = self.config
+        wanted = requested.removeprefix(f"{config.name}/")
+        if wanted in ("", config.name):
+            if config.database:
+                return config.database
+            raise TargetRefused(
+                f'target {config.name} has no default database; ask for "{config.name}/<database>"'
+            )
+        if wanted == config.database or any(glob(g).fullmatch(wanted) for g in config.databases):
+            return wanted
+        hint = f'; ask for "{config.database}"' if config.database else ""
+        raise TargetRefused(f"target {config.name} has no such database for you{hint}")
+
+    def why_not(self, resolved: str) -> str:
+        """Why the address ``resolved`` that the upstream's name resolved to
+        must not be dialled, "" when it may. Dial exactly that address."""
+        return dialable(
+            self.upstream.host,
+            resolved,
+            self.upstream.port,
+            self.own,
+            self.config.allow_addresses,
+        )
+
+    def __repr__(self) -> str:
+        return f"Target({self.name!r}, {self.config.protocol}, {self.upstream})"
+
+
+def no_target(name: str) -> str:
+    """The one sentence for a target that is not there or not for the asker."""
+    return f'there is no target "{name}" for you'
+
+
+def split_request(requested: str) -> tuple[str, str]:
+    """``<target>`` or ``<target>/<database>`` to (target, database or "")."""
+    name, _, database = requested.partition("/")
+    return name, database
+
+
+def load_targets(config: Config) -> dict[str, Target]:
+    """Every target of the configuration, by name."""
+    own = tuple(listener.address for listener in config.listeners)
+    return {name: Target(target, own) for name, target in config.targets.items()}
