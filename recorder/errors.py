@@ -1,0 +1,29 @@
+"""Errors of the recorder. Their text never quotes recorded bytes."""
+
+from __future__ import annotations
+
+
+class RecorderError(Exception):
+    """What had to be written could not be written.
+
+    After it the journal takes nothing more: the relay ends its sessions and
+    refuses new ones, because bytes that are not on record must not move.
+    """
+
+
+class FormatError(Exception):
+    """A file is not what FORMAT.md says.
+
+    ``offset`` is the byte in the file at which it stops being so, ``torn``
+    True when the file merely ends too early there.
+    """
+
+    def __init__(self, reason: str, offset: int, *, torn: bool = False) -> None:
+        super().__init__(f"{reason} (byte {offset})")
+        self.reason = reason
+        self.offset = offset
+        self.torn = torn
+
+
+class MissingKeyError(Exception):
+    """Bytes are sealed or withheld, and no key that was given opens them."""

@@ -1,0 +1,377 @@
+"""The journal: one append-only write-ahead log per worker process.
+
+``spans``, ``command``, ``event`` and ``end`` of session logs collect; ``flush``
+writes all of it with one write. Only after ``flush`` returned may bytes move
+to a peer. After any failure to write the journal refuses everything: it writes
+the END of each open session into the ballast, and every call raises.
+
+One thread calls everything except ``sync`` and ``state``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+from crc32c import crc32c
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+
+from recorder import framing, records
+from recorder.errors import RecorderError
+from recorder.originals import Keeper, Originals
+from recorder.recovery import Recovery, recover
+from recorder.seal import Sealer
+from recorder.segment import BALLAST, Ballast, Segment, fsync_directory, segment_path
+from recorder.session_log import PLACES_MAX, SessionLog
+from recorder.state import sessions_directory, worker_directory
+
+State = Literal["ok", "low", "critical"]
+
+_PIECES = 1000  # one writev takes at most IOV_MAX (1024) pieces
+_DATA = framing.word(framing.DATA)
+_JOIN_MAX = 1 << 16
+
+
+class Journal:
+    """``directory`` is the state directory; this worker's segments lie in
+    ``directory/journal/<worker>``, finished Logs in ``directory/sessions``.
+
+    ``clock`` gives monotonic and ``wall`` Unix nanoseconds, ``chance(n)`` n
+    random bytes. ``auditors`` are the public keys that originals behind masks
+    (and, when they are only withheld, the keys of their commitments) are
+    wrapped to. ``sealer`` starts the thread that cuts Logs and calls ``sync``
+    every ``commit_interval`` seconds; without it both happen when the journal
+    is next opened, or by hand. ``low`` and ``critical`` are bytes of free
+    space. Raises ``RecorderError`` when another process writes there, or when
+    there is no room.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        gateway: str,
+        clock: Callable[[], int],
+        wall: Callable[[], int],
+        chance: Callable[[int], bytes],
+        worker: str = "0",
+        segment_bytes: int = 64 << 20,
+        ballast_bytes: int = 8 << 20,
+        auditors: Sequence[X25519PublicKey] = (),
+        originals: Originals | None = None,
+        sealer: bool = True,
+        commit_interval: float = 0.1,
+        low: int = 1 << 30,
+        critical: int = 256 << 20,
+    ) -> None:
+        self.directory = worker_directory(directory, worker)
+        self.sessions = sessions_directory(directory)
+        self.clock = clock
+        self.dirty: list[SessionLog] = []
+        self.open_sessions: dict[int, SessionLog] = {}
+        self.written = 0
+        """Bytes flushed since the start, over all segments: what ``sync``
+        counts in."""
+        self._gateway = gateway
+        self._wall = wall
+        self._chance = chance
+        self._segment_bytes = segment_bytes
+        self._auditors = tuple(auditors)
+        self._originals: Originals = originals or ("seal" if auditors else "withhold")
+        self._low = low
+        self._critical = critical
+        self._state: State = "ok"
+        self._state_after = 0
+        self._failed = ""
+        self._sessions_opened = 0
+        self._packer = records.packer()
+        self._pieces: list[bytes] = []
+        self._batch: list[SessionLog] = []  # whose record is piece 2i, 2i + 1
+        self._ending: list[SessionLog] = []
+        self._pending = 0
+        self._durable = 0
+        self._durable_place = (0, 0)
+        self._durable_noted = (0, 0)
+        self._sync_lock = threading.Lock()
+        self._unsynced: deque[Segment] = deque()
+        self._gave_up = False
+        self._new_names = True
+        self._sealer: Sealer | None = None
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.sessions.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+        except OSError as error:
+            raise RecorderError(f"the journal can't be opened: {error.strerror}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._lock)
+            raise RecorderError(f"another process writes to {self.directory}") from error
+        try:
+            self.recovery: Recovery = recover(self.directory, self.sessions)
+            self._ballast = Ballast(self.directory / BALLAST, ballast_bytes, chance)
+            self._segment = self._new_segment(self.recovery.next_segment)
+        except OSError as error:
+            os.close(self._lock)
+            raise RecorderError(f"the journal can't be opened: {error.strerror}") from error
+        if sealer:
+            self._sealer = Sealer(self, commit_interval)
+            self._sealer.start()
+
+    # ---- sessions ----------------------------------------------------------
+
+    def open(
+        self, header: Mapping[str, object], *, originals: Originals | None = None
+    ) -> SessionLog:
+        """Begin a session's log. ``header`` holds ``session`` (its ULID) and
+        what else is known at once (``listener``, ``protocol``, ``peer``,
+        ``policy``, ``durability``...), in msgpack's types."""
+        self._check()
+        session = header.get("session")
+        if not isinstance(session, str) or not session.isascii() or not session.isalnum():
+            raise ValueError("a session's id is letters and digits")
+        start = self.clock()
+        how = originals or self._originals
+        keeper = Keeper(session, how, self._auditors, self._chance)
+        full: dict[str, Any] = {
+            **header,
+            "format": framing.VERSION,
+            "gateway": self._gateway,
+            "wall": self._wall(),
+            "mono": start,
+            "hash": "sha256",
+            "originals": how,
+            "keys": keeper.wrapped,
+        }
+        self._sessions_opened += 1
+        number = self._sessions_opened
+        log = SessionLog(self, number, full, keeper, start)
+        body = self._packer.pack([number, 0, 0, framing.VERSION, full])
+        if len(body) > framing.BODY_MAX // 4:
+            raise ValueError("a session's header is too long")
+        log.first_segment = self._segment.number
+        self.open_sessions[number] = log
+        self._put(log, framing.word(framing.HEADER), body)
+        return log
+
+    def pack(self, log: SessionLog) -> None:
+        """Turn what ``log`` collected into a record of the next flush."""
+        entries, flags = log.collected()
+        if entries is not None:
+            body = self._packer.pack(entries)
+            self._put(log, _DATA | flags << 16, body)
+
+    def ended(self, log: SessionLog, status: str, reason: str) -> None:
+        """Called by ``SessionLog.end``."""
+        self._check()
+        body = self._packer.pack(log.end_body(status, reason[:4096]))
+        self._put(log, framing.word(framing.END), body)
+        self._ending.append(log)
+
+    # ---- writing -------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write everything that was collected. Bytes may move only after it
+        returned; ``RecorderError`` means that they must not."""
+        dirty = self.dirty
+        if dirty:
+            self.dirty = []
+            for log in dirty:
+                self.pack(log)
+        if self._failed:
+            self._fail(self._failed)
+        pieces = self._pieces
+        if not pieces:
+            return
+        segment = self._segment
+        if self._durable_noted != self._durable_place:
+            self._note_durable()
+        pending = self._pending
+        try:
+            count = len(pieces)
+            if pending <= _JOIN_MAX:
+                wrote = os.write(segment.fd, b"".join(pieces) if count > 1 else pieces[0])
+            else:
+                wrote = 0
+                for at in range(0, count, _PIECES):
+                    part = pieces[at : at + _PIECES]
+                    done = os.writev(segment.fd, part)
+                    wrote += done
+                    if done != sum(map(len, part)):
+                        break
+        except OSError as error:
+            self._fail(f"the journal can't be written: {error.strerror}")
+        if wrote != pending:
+            self._fail("the journal can't be written: only a part was taken (disk full?)")
+        self._pieces = []
+        self._pending = 0
+        segment.end += pending
+        self.written += pending
+        self._batch = []
+        if self._ending:
+            for log in self._ending:
+                self._finished(log)
+            self._ending = []
+        if segment.end >= self._segment_bytes:
+            self._rotate()
+
+    def sync(self) -> int:
+        """Make what is written durable; returns how much of ``written`` is.
+
+        May be called from any thread. ``RecorderError`` on failure: the data
+        must be taken for lost, and the journal refuses everything after.
+        """
+        with self._sync_lock:
+            if self._failed:
+                raise RecorderError(self._failed)
+            # The order of these reads matters: whatever ``written`` counts is
+            # in ``segment`` or, if that was changed since, in ``_unsynced``.
+            written = self.written
+            segment = self._segment
+            place = (segment.number, segment.end)
+            old: list[Segment] = []
+            while self._unsynced:
+                old.append(self._unsynced.popleft())
+            try:
+                for item in (*old, segment):
+                    os.fdatasync(item.fd)
+                if self._new_names:
+                    self._new_names = False
+                    fsync_directory(self.directory)
+            except OSError as error:
+                # Not tried again: the kernel may have dropped the pages.
+                self._failed = f"the journal can't be made durable: {error.strerror}"
+                raise RecorderError(self._failed) from error
+            finally:
+                for item in old:
+                    os.close(item.fd)
+            self._durable_place = place
+            self._durable = written
+            return written
+
+    @property
+    def durable(self) -> int:
+        """How much of ``written`` is known to be durable."""
+        return self._durable
+
+    def state(self) -> State:
+        """Free space: ``low`` is when to refuse new sessions, ``critical``
+        when to end running ones. Looks at most once a second."""
+        now = self.clock()
+        if now >= self._state_after:
+            self._state_after = now + 1_000_000_000
+            try:
+                stat = os.statvfs(self.directory)
+            except OSError:
+                self._state = "critical"
+                return self._state
+            free = stat.f_bavail * stat.f_frsize
+            low = max(self._low, stat.f_blocks * stat.f_frsize // 20) if self._low else 0
+            self._state = "critical" if free < self._critical else "low" if free < low else "ok"
+        return self._state
+
+    def close(self) -> None:
+        """End the sessions still open, make everything durable, wait for the
+        sealer, and release the directory. Idempotent."""
+        if self._lock < 0:
+            return
+        try:
+            if not self._failed:
+                for log in tuple(self.open_sessions.values()):
+                    log.end("terminated", "the gateway stopped")
+                self.flush()
+                self.sync()
+        finally:
+            if self._sealer is not None:
+                self._sealer.stop()
+            for segment in (*self._unsynced, self._segment, self._ballast):
+                os.close(segment.fd)
+            os.close(self._lock)
+            self._lock = -1
+            self._failed = self._failed or "the journal is closed"
+
+    def oldest_segment(self) -> int:
+        """The first segment that an open session or the writer still needs."""
+        first = self._segment.number
+        for log in tuple(self.open_sessions.values()):
+            first = min(first, log.first_segment)
+        return first
+
+    # ---- within ----------------------------------------------------------------
+
+    def _check(self) -> None:
+        if self._failed:
+            raise RecorderError(self._failed)
+
+    def _put(self, log: SessionLog, first: int, body: bytes) -> None:
+        segment = self._segment
+        offset = segment.end + self._pending
+        length = len(body)
+        head = framing.record_header(first, length, crc32c(body), segment.seed, offset)
+        self._pieces.append(head)
+        self._pieces.append(body)
+        self._pending += length + 16
+        self._batch.append(log)
+        places = log.places
+        if places is not None:
+            places.append(segment.number << 32 | offset)
+            if len(places) > PLACES_MAX:
+                log.places = None
+
+    def _note_durable(self) -> None:
+        """Append a COMMIT record: below its place, damage is corruption."""
+        self._durable_noted = self._durable_place
+        body = self._packer.pack(list(self._durable_noted))
+        segment = self._segment
+        offset = segment.end + self._pending
+        self._pieces.append(framing.frame(framing.COMMIT, body, segment.seed, offset))
+        self._pending += len(body) + framing.RECORD_HEADER
+
+    def _finished(self, log: SessionLog) -> None:
+        if self._sealer is not None:
+            self._sealer.add(log)
+        self.open_sessions.pop(log.number, None)
+
+    def _new_segment(self, number: int) -> Segment:
+        return Segment(segment_path(self.directory, number), number, self._chance)
+
+    def _rotate(self) -> None:
+        old = self._segment
+        try:
+            new = self._new_segment(old.number + 1)
+        except OSError:
+            return  # it stays with the old one, and tries again at the next flush
+        self._new_names = True
+        self._unsynced.append(old)
+        self._segment = new
+
+    def _fail(self, reason: str) -> NoReturn:
+        """Give every open session its END, once, and raise."""
+        self._failed = reason
+        if not self._gave_up:
+            self._gave_up = True
+            unwritten: dict[int, list[bytes]] = {}
+            for place, log in enumerate(self._batch):
+                unwritten.setdefault(log.number, []).append(self._pieces[2 * place + 1])
+            self._batch, self._pieces, self._pending, self.dirty = [], [], 0, []
+            # A torn tail that can't be cut off now is cut off by recovery.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._segment.fd, self._segment.end)
+            for log in tuple(self.open_sessions.values()):
+                on_record = log.roll_back(unwritten.get(log.number, []))
+                if on_record:
+                    body = self._packer.pack(log.end_body("terminated", f"recorder: {reason}"))
+                    # Where the ballast fails too, recovery writes the END.
+                    with contextlib.suppress(OSError):
+                        self._ballast.append(framing.END, body)
+                log.refuse()
+            with contextlib.suppress(OSError):
+                os.fdatasync(self._ballast.fd)
+        raise RecorderError(reason)

@@ -1,0 +1,155 @@
+"""Writes one Log file: the finished, checkable record of a session.
+
+(FORMAT.md, section 6.) Records of the journal are taken over as they are,
+gathered into chunks of 64 KiB, compressed, chained by SHA-256, and followed by
+an END and a trailer. The file gets its name only once it is durable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from pathlib import Path
+from typing import Any
+
+import zstandard
+from crc32c import crc32c
+
+from recorder import framing, records
+from recorder.segment import fsync_directory, write_all
+
+CHUNK = 64 << 10
+CHUNK_RAW_MAX = (1 << 20) - 4096
+RAW, ZSTD = 0, 1
+TRAILER = struct.Struct("<Q4sI")
+TRAILER_MAGIC = b"AGRE"
+_ITEM = struct.Struct("<IB")
+_DOMAIN = b"wirewarden log v1\0"
+
+
+def log_identity(session: str, part: int) -> int:
+    """The 64-bit id that a Log's record headers are bound to."""
+    said = hashlib.sha256(b"wirewarden log file\0" + session.encode() + b"\0%d" % part).digest()
+    return int.from_bytes(said[:8], "little")
+
+
+def first_link(stored: bytes) -> bytes:
+    """h_0: over the file header and the stored HEADER record."""
+    return hashlib.sha256(_DOMAIN + stored).digest()
+
+
+def next_link(link: bytes, stored: bytes) -> bytes:
+    """h_i: over h_(i-1) and the stored record (its header and body)."""
+    return hashlib.sha256(link + stored).digest()
+
+
+def trailer(end_offset: int) -> bytes:
+    """The last 16 bytes of a Log: where its END record starts."""
+    head = struct.pack("<Q4s", end_offset, TRAILER_MAGIC)
+    return head + struct.pack("<I", framing.masked(crc32c(head)))
+
+
+class LogWriter:
+    """Writes the Log of ``session`` to ``path``; ``header`` is the body of
+    its HEADER record in the journal. Raises ``OSError``."""
+
+    def __init__(self, path: Path, session: str, header: bytes, part: int = 0) -> None:
+        self._path = path
+        new = []
+        parent = path.parent
+        while not parent.exists():
+            new.append(parent)
+            parent = parent.parent
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._directories = [path.parent, *(directory.parent for directory in new)]
+        self._temporary = path.with_name(f".{path.name}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+        self._fd = os.open(self._temporary, flags, 0o640)
+        identity = log_identity(session, part)
+        self._seed = framing.seed_of(identity)
+        self._offset = framing.FILE_HEADER
+        head = framing.file_header(framing.LOG_MAGIC, part, identity)
+        record = framing.frame(framing.HEADER, header, self._seed, self._offset)
+        self._link = first_link(head + record)
+        self._out = [head, record]
+        self._out_size = len(head) + len(record)
+        self._offset += len(record)
+        self._compress = zstandard.ZstdCompressor(level=1, write_checksum=False)
+        self._packer = records.packer()
+        self._raw: list[bytes] = []
+        self._raw_size = 0
+        self._first = self._last = (0, 0)
+        self.chunks = 0
+        self.records = 0
+
+    def add(self, kind: int, body: bytes) -> None:
+        """Take over a record of the journal."""
+        size = len(body) + _ITEM.size
+        if self._raw_size + size > CHUNK_RAW_MAX:
+            self._close_chunk()
+        _, seq, at = records.prefix(body)
+        if not self._raw:
+            self._first = (seq, at)
+        self._last = (seq, at)
+        self._raw.append(_ITEM.pack(len(body), kind))
+        self._raw.append(body)
+        self._raw_size += size
+        self.records += 1
+        if self._raw_size >= CHUNK:
+            self._close_chunk()
+
+    def finish(self, end: list[Any]) -> None:
+        """Write the END (its first seven elements are given), make the file
+        durable, and give it its name."""
+        self._close_chunk()
+        body = self._packer.pack([*end[:7], self.records, self.chunks, self._link])
+        place = self._offset
+        self._put(framing.frame(framing.END, body, self._seed, place))
+        self._put(trailer(place))
+        self._write()
+        os.fsync(self._fd)
+        os.close(self._fd)
+        self._fd = -1
+        os.rename(self._temporary, self._path)
+        for directory in self._directories:
+            fsync_directory(directory)
+
+    def abandon(self) -> None:
+        """Leave nothing behind. Idempotent; harmless after ``finish``."""
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+            self._temporary.unlink(missing_ok=True)
+
+    def _close_chunk(self) -> None:
+        if not self._raw:
+            return
+        raw = b"".join(self._raw)
+        data = self._compress.compress(raw)
+        codec = ZSTD
+        if len(data) * 1.05 > len(raw):
+            codec, data = RAW, raw
+        body = self._packer.pack(
+            [self.chunks, codec, len(raw), *self._first, *self._last, self._link, data]
+        )
+        stored = framing.frame(framing.CHUNK, body, self._seed, self._offset)
+        self._link = next_link(self._link, stored)
+        self._put(stored)
+        self.chunks += 1
+        self._raw = []
+        self._raw_size = 0
+
+    def _put(self, stored: bytes) -> None:
+        self._out.append(stored)
+        self._out_size += len(stored)
+        self._offset += len(stored)
+        if self._out_size >= 1 << 20:
+            self._write()
+
+    def _write(self) -> None:
+        data = b"".join(self._out)
+        self._out = []
+        self._out_size = 0
+        if data:
+            write_all(self._fd, data)

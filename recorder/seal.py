@@ -1,0 +1,194 @@
+"""Cuts finished sessions out of the journal, one Log each."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recorder import framing, records
+from recorder.errors import FormatError, RecorderError
+from recorder.framing import Framed
+from recorder.log_writer import LogWriter
+from recorder.scan import Damage, OpenSegment, Places
+from recorder.segment import segment_numbers, segment_path
+from recorder.state import log_path
+from recorder.tally import Tally
+
+if TYPE_CHECKING:
+    from recorder.journal import Journal
+    from recorder.session_log import SessionLog
+
+_RETRY = 5.0  # seconds until a Log that could not be written is tried again
+
+
+def header_of(record: Framed) -> dict[str, Any]:
+    """The header map of a HEADER record; ``FormatError`` if it is none."""
+    body = records.unpack(record.body, record.offset)
+    ok = record.kind == framing.HEADER and len(body) >= 5 and isinstance(body[4], dict)
+    if not ok or not isinstance(body[4].get("session"), str):
+        raise FormatError("a session does not start with its header", record.offset)
+    header: dict[str, Any] = body[4]
+    session = header["session"]
+    if not session.isascii() or not session.isalnum() or type(header.get("wall")) is not int:
+        raise FormatError("a session's header lacks its id or time", record.offset)
+    return header
+
+
+def write_log(sessions: Path, found: Iterable[Framed], ended: bool, pause: float = 0.0) -> Path:
+    """Write the Log of the session whose records are ``found``, in order.
+
+    ``ended`` says that an END is among them; else the Log gets one with the
+    status ``recovered``, and every record is decoded to count its bytes. A
+    jump in sequence numbers becomes a GAP. ``pause``: seconds to sleep per
+    MiB, for the sake of other threads. Does nothing if the Log is there.
+    Raises ``OSError``, ``FormatError``.
+    """
+    each = iter(found)
+    first = next(each)
+    header = header_of(first)
+    path = log_path(sessions, header["session"], header["wall"])
+    if path.exists():
+        return path
+    writer = LogWriter(path, header["session"], first.body)
+    try:
+        number, expected, last = records.prefix(first.body, first.offset)
+        expected += 1
+        tally, decoder = Tally(), records.Decoder()
+        size = 0
+        for record in each:
+            _, seq, at = records.prefix(record.body, record.offset)
+            if seq < expected:
+                continue  # said twice: the same END in the segment and the ballast
+            if seq > expected:
+                writer.add(framing.GAP, _gap(number, expected, last, seq))
+                tally.resume()
+            expected, last = seq + 1, at
+            if record.kind == framing.END:
+                writer.finish(records.unpack(record.body, record.offset))
+                return path
+            writer.add(record.kind, record.body)
+            if not ended and record.kind == framing.DATA:
+                body = records.unpack(record.body, record.offset)
+                tally.add(decoder.entries(body, record.offset))
+            size += len(record.body)
+            if pause and size >= 1 << 20:
+                size = 0
+                time.sleep(pause)
+        counts = [max(0, count) for count in tally.counts()]
+        summary = {**tally.summary, "verdicts": tally.verdicts}
+        reason = "the gateway died; recovered from its journal"
+        writer.finish([number, expected, last, "recovered", reason, counts, summary])
+        return path
+    finally:
+        writer.abandon()
+
+
+def _gap(number: int, missing: int, at: int, following: int) -> bytes:
+    body = [number, missing, at, following, "the journal was damaged"]
+    return bytes(records.packer().pack(body))
+
+
+class Sealer:
+    """A thread of its own beside the writer: cuts Logs, deletes segments that
+    nothing needs, and makes the journal durable at intervals.
+
+    ``faults`` are sentences about what it could not do, for the operator.
+    """
+
+    def __init__(self, journal: Journal, interval: float) -> None:
+        self._journal = journal
+        self._interval = interval
+        self._queue: queue.SimpleQueue[SessionLog | None] = queue.SimpleQueue()
+        self._needed: dict[int, int] = {}
+        self._later: list[tuple[float, SessionLog]] = []
+        self._places = Places(journal.directory)
+        self._deleted_below = 0
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+        self.faults: list[str] = []
+        self.sealed = 0
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def add(self, log: SessionLog) -> None:
+        """An ended session whose END is flushed."""
+        self._needed[log.number] = log.first_segment
+        self._queue.put(log)
+
+    def stop(self) -> None:
+        """Finish what is queued, and end the thread."""
+        self._queue.put(None)
+        self._thread.join()
+        self._places.close()
+
+    def _run(self) -> None:
+        going = True
+        while going:
+            try:
+                log = self._queue.get(timeout=self._interval)
+            except queue.Empty:
+                pass
+            else:
+                if log is None:
+                    going = False
+                else:
+                    self._seal(log)
+            self._sync()
+            now = time.monotonic()
+            while self._later and (not going or self._later[0][0] <= now):
+                self._seal(self._later.pop(0)[1], last=not going)
+
+    def _sync(self) -> None:
+        journal = self._journal
+        if journal.written != journal.durable:
+            with contextlib.suppress(RecorderError):
+                journal.sync()  # on failure the writer learns of it at its next flush
+
+    def _seal(self, log: SessionLog, last: bool = False) -> None:
+        try:
+            write_log(self._journal.sessions, self._records(log), True, 0.0005)
+        except (OSError, FormatError) as error:
+            # The journal keeps the session; recovery will try again at the latest.
+            if len(self.faults) < 100:
+                self.faults.append(f"session {log.session} is not sealed yet: {error}")
+            if not last:
+                self._later.append((time.monotonic() + _RETRY, log))
+            return
+        self.sealed += 1
+        self._needed.pop(log.number, None)
+        self._delete_segments()
+
+    def _records(self, log: SessionLog) -> Iterator[Framed]:
+        if log.places is not None:
+            yield from self._places.read(log.places)
+            return
+        for number in segment_numbers(self._journal.directory):
+            if number >= log.first_segment:
+                with OpenSegment(segment_path(self._journal.directory, number)) as segment:
+                    yield from records_of(segment, log.number)
+
+    def _delete_segments(self) -> None:
+        # Read the writer's first: a session is in ``_needed`` before it leaves there.
+        first = self._journal.oldest_segment()
+        first = min((first, *tuple(self._needed.values())))
+        if first <= self._deleted_below:
+            return
+        self._deleted_below = first
+        for number in segment_numbers(self._journal.directory):
+            if number < first:
+                segment_path(self._journal.directory, number).unlink(missing_ok=True)
+
+
+def records_of(segment: OpenSegment, session: int) -> Iterator[Framed]:
+    """The records of one session in a segment; ``FormatError`` at damage."""
+    for record in segment.records():
+        if isinstance(record, Damage):
+            raise FormatError(record.reason, record.start)
+        if record.kind != framing.COMMIT and records.prefix(record.body)[0] == session:
+            yield record

@@ -1,0 +1,349 @@
+"""One session's end of the journal: what the relay writes to.
+
+Calls only collect; the journal packs what one tick collected into one record
+when it is flushed. Nothing here waits or touches a file.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from protocols.wire import Mark, Move, Span
+from recorder import records
+from recorder.errors import RecorderError
+from recorder.originals import Keeper
+from recorder.tally import SUMMARY_FIELDS
+
+if TYPE_CHECKING:
+    from recorder.journal import Journal
+
+Status = Literal["closed", "terminated"]
+
+_PASS = Move.PASS
+_PLAIN = Mark.PLAIN
+_SPAN_MAX = records.SPAN_MAX
+_RECORD_FULL = records.RECORD_FULL
+_SHAPES_MAX = 1024
+_SHAPE_TEXT_MAX = 1 << 20
+PLACES_MAX = 1 << 20
+"""Remembered places of records of a session; beyond it the sealer scans."""
+
+
+class SessionLog:
+    """The log of one session while it is written. Made by ``Journal.open``."""
+
+    __slots__ = (
+        "_arrived",
+        "_entries",
+        "_flags",
+        "_journal",
+        "_keeper",
+        "_left",
+        "_next_shape",
+        "_refused",
+        "_seq",
+        "_shape_text",
+        "_shapes",
+        "_size",
+        "_start",
+        "_verdicts",
+        "ended",
+        "first_segment",
+        "header",
+        "number",
+        "places",
+        "summary",
+    )
+
+    def __init__(
+        self, journal: Journal, number: int, header: dict[str, Any], keeper: Keeper, start: int
+    ) -> None:
+        self._journal = journal
+        self._keeper = keeper
+        self._start = start
+        self._seq = 1
+        self._entries: list[Any] | None = None
+        self._size = 0
+        self._flags = 0
+        self._arrived = [0, 0]
+        self._left = [0, 0]
+        self._shapes: dict[tuple[object, ...], int] = {}
+        self._next_shape = 0
+        self._shape_text = 0
+        self._verdicts = [0, 0, 0, 0]
+        self._refused = False
+        self.number = number
+        self.header = header
+        self.summary: dict[str, Any] = {}
+        self.ended = False
+        self.first_segment = 0
+        self.places: array[int] | None = array("Q")
+
+    @property
+    def session(self) -> str:
+        """The session's id."""
+        return str(self.header["session"])
+
+    # ---- what the relay calls -------------------------------------------
+
+    def spans(self, spans: Sequence[Span]) -> None:
+        """Write down what became of bytes: the list that ``moves()`` gave."""
+        entries = self._entries or self._begin()
+        left = self._left
+        arrived = self._arrived
+        size = self._size
+        for span in spans:
+            move, side, mark, raw, offset = span
+            length = len(raw)
+            if move is _PASS and mark is _PLAIN and length <= _SPAN_MAX:
+                if side:
+                    out = left[0]
+                    left[0] = out + length
+                    arrived[1] = offset + length
+                    entries.append((4, offset, out, raw))
+                else:
+                    out = left[1]
+                    left[1] = out + length
+                    arrived[0] = offset + length
+                    entries.append((0, offset, out, raw))
+                size += length
+                if size >= _RECORD_FULL:
+                    self._close_record()
+                    entries = self._begin()
+                    size = 0
+            else:
+                self._size = size
+                self._span(span)
+                entries = self._entries or self._begin()
+                size = self._size
+        self._size = size
+
+    def event(self, kind: str, fields: Mapping[str, object]) -> None:
+        """Write down something that happened (``identity``, ``approval``...).
+
+        ``fields`` holds msgpack's types under string keys. Those of
+        ``identity`` and ``destination`` also go into the session's summary.
+        """
+        plain = {str(key): _plain(value) for key, value in fields.items()}
+        kept = SUMMARY_FIELDS.get(kind)
+        if kept is not None:
+            self.summary.update({key: plain[key] for key in kept if key in plain})
+        weight = _weight(plain)
+        if weight > records.EVENT_MAX:
+            raise ValueError("an event's fields are too long")
+        entries = self._entries or self._begin()
+        self._flags |= 1
+        entries.append((records.EVENT, kind, plain))
+        self._grow(weight)
+
+    def command(  # noqa: PLR0917
+        self,
+        number: int,
+        phase: str,
+        text: str,
+        verdict: int,
+        rules: tuple[str, ...] = (),
+        reason: str = "",
+        policy: str = "",
+        digest: str | None = None,
+        parameters: Sequence[str | None] | None = None,
+        masks: tuple[str, ...] = (),
+        shadow: tuple[str, ...] = (),
+    ) -> None:
+        """Write down a command and its verdict, before its bytes move.
+
+        ``verdict`` is a ``Verdict``. ``parameters`` are as rendered for
+        people, already masked where they must be. All but number, digest and
+        parameters is stored once per session and then referred to.
+        """
+        # A plain int and str: hashing an Enum member runs Python code.
+        plain = verdict + 0
+        phase = phase[:]
+        key = (text, phase, plain, rules, reason, policy, masks, shadow)
+        entries = self._entries or self._begin()
+        shape = self._shapes.get(key)
+        if shape is None:
+            shape = self._shape(key, entries)
+        self._verdicts[plain] += 1
+        if parameters:
+            shown, weight = _rendered(parameters)
+            entries.append((records.COMMAND, number, shape, digest, shown))
+            self._size += 96 + weight
+        else:
+            entries.append((records.COMMAND, number, shape, digest, None))
+            self._size += 96
+        if self._size >= _RECORD_FULL:
+            self._close_record()
+
+    def end(self, status: Status, reason: str) -> None:
+        """The session is over; ``reason`` is never empty. Idempotent."""
+        if not reason:
+            raise ValueError("a session's end has a reason")
+        if self.ended or self._refused:
+            return
+        self._close_record()
+        self.ended = True
+        self._journal.ended(self, status, reason)
+
+    # ---- what the journal calls -----------------------------------------
+
+    def collected(self) -> tuple[list[Any] | None, int]:
+        """Hand over the record that this tick collected, and its flags."""
+        entries, self._entries = self._entries, None
+        flags, self._flags, self._size = self._flags, 0, 0
+        return (entries if entries is not None and len(entries) > 3 else None), flags
+
+    def end_body(self, status: str, reason: str) -> list[Any]:
+        """The body of the END record."""
+        seq = self._seq
+        self._seq = seq + 1
+        self.summary["verdicts"] = list(self._verdicts)
+        now = self._journal.clock() - self._start
+        counts = [*self._arrived, *self._left]
+        return [self.number, seq, now, status, reason, counts, self.summary]
+
+    def roll_back(self, bodies: Sequence[bytes]) -> bool:
+        """Forget records that did not get written; False if the session's
+        header is among them, so that nothing of it is on record."""
+        for body in reversed(bodies):
+            items = records.unpack(body)
+            self._seq = items[1]
+            if self._seq == 0:
+                return False
+            for item in reversed(items[3:]):
+                if isinstance(item, list) and item[0] < records.EVENT:
+                    span = records.read_span(item, 0)
+                    if span.move in (Move.PASS, Move.TAKE):
+                        self._arrived[span.side] = span.arrival
+                    if span.move is not Move.TAKE:
+                        out = span.side if span.move is Move.SEND else span.side.other
+                        self._left[out] = span.departure
+        return True
+
+    def refuse(self) -> None:
+        """Take nothing more: the journal can't write."""
+        self._refused = True
+        self._entries = None
+
+    # ---- within ----------------------------------------------------------
+
+    def _begin(self) -> list[Any]:
+        if self._refused or self.ended:
+            raise RecorderError("this session's log takes nothing more")
+        journal = self._journal
+        seq = self._seq
+        self._seq = seq + 1
+        entries: list[Any] = [self.number, seq, journal.clock() - self._start]
+        self._entries = entries
+        journal.dirty.append(self)
+        return entries
+
+    def _grow(self, size: int) -> None:
+        self._size += size
+        if self._size >= _RECORD_FULL:
+            self._close_record()
+
+    def _close_record(self) -> None:
+        if self._entries is not None:
+            self._journal.pack(self)
+
+    def _span(self, span: Span) -> None:
+        """Every span but a small plain PASS."""
+        move, side, mark, raw, offset = span
+        length = len(raw)
+        tag = move | side << 2 | mark << 3
+        out_side = side if move is Move.SEND else 1 - side
+        departure = 0
+        if move is not Move.TAKE:
+            departure = self._left[out_side]
+            self._left[out_side] = departure + length
+        if move in (Move.PASS, Move.TAKE):
+            self._arrived[side] = offset + length
+        if move is Move.FORWARD:
+            self._add((tag, offset, departure, length), 24)
+            return
+        if mark is Mark.SECRET:
+            ends = {Move.PASS: (offset, departure), Move.TAKE: (offset,), Move.SEND: (departure,)}
+            self._add((tag, *ends[move], length), 24)
+            return
+        for at in range(0, length, _SPAN_MAX):
+            piece = raw if length <= _SPAN_MAX else raw[at : at + _SPAN_MAX]
+            if move is Move.PASS:
+                item: tuple[Any, ...] = (tag, offset + at, departure + at, piece)
+            elif move is Move.SEND:
+                item = (tag, departure + at, piece)
+            elif mark is Mark.EDITED:
+                kept = self._keeper.keep(side, offset + at, piece)
+                item = (tag, offset + at, len(piece), *kept)
+            else:
+                item = (tag, offset + at, piece)
+            self._add(item, len(piece))
+
+    def _add(self, item: tuple[Any, ...], size: int) -> None:
+        entries = self._entries or self._begin()
+        entries.append(item)
+        self._grow(size)
+
+    def _shape(self, key: tuple[object, ...], entries: list[Any]) -> int:
+        text, phase, verdict, rules, reason, policy, masks, shadow = key
+        assert isinstance(text, str)
+        cut = 0
+        if len(text) > records.TEXT_MAX:
+            cut = len(text)
+            text = text[: records.TEXT_MAX]
+        self._shape_text += len(text)
+        if len(self._shapes) >= _SHAPES_MAX or self._shape_text > _SHAPE_TEXT_MAX:
+            self._shapes.clear()
+            self._shape_text = len(text)
+        shape = self._next_shape
+        self._next_shape = shape + 1
+        if not cut:
+            self._shapes[key] = shape
+        self._flags |= 1
+        entries.append(
+            (records.SHAPE, shape, phase, text, verdict, rules, reason, policy, masks, shadow, cut)
+        )
+        self._size += 4 * len(text) + 256
+        return shape
+
+
+def _plain(value: object) -> Any:
+    """``value`` in msgpack's types; anything else by its ``str``."""
+    if value is None or isinstance(value, (str, bytes, bool, int, float)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (set, frozenset)):
+        return [_plain(item) for item in sorted(value, key=str)]
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return str(value)
+
+
+def _rendered(parameters: Sequence[str | None]) -> tuple[list[str | None], int]:
+    """Parameters as they are stored, and about how many bytes they take.
+    Long ones are cut; the bytes that arrived are in the spans."""
+    weight = 5 * len(parameters) + sum(4 * len(p) for p in parameters if p is not None)
+    if weight <= records.EVENT_MAX:
+        return list(parameters), weight
+    room = max(16, records.EVENT_MAX // 8 // len(parameters))
+    shown = [
+        p if p is None or len(p) <= room else f"{p[:room]}… ({len(p)} characters)"
+        for p in parameters
+    ]
+    return shown, 5 * len(shown) + sum(4 * len(p) for p in shown if p is not None)
+
+
+def _weight(value: Any) -> int:
+    """About how many bytes ``value`` packs to, never less."""
+    if isinstance(value, str):
+        return 4 * len(value) + 5
+    if isinstance(value, bytes):
+        return len(value) + 5
+    if isinstance(value, dict):
+        return 5 + sum(_weight(key) + _weight(item) for key, item in value.items())
+    if isinstance(value, list):
+        return 5 + sum(_weight(item) for item in value)
+    return 9

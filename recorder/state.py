@@ -1,0 +1,24 @@
+"""Where things lie in the state directory."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+LOG_SUFFIX = ".agr"
+
+
+def worker_directory(state: Path, worker: str) -> Path:
+    """Where the journal of one worker process lies."""
+    return state / "journal" / worker
+
+
+def sessions_directory(state: Path) -> Path:
+    """Where finished Logs lie."""
+    return state / "sessions"
+
+
+def log_path(sessions: Path, session: str, wall: int) -> Path:
+    """The Log of a session that began at ``wall`` (Unix nanoseconds)."""
+    day = datetime.fromtimestamp(wall // 1_000_000_000, UTC)
+    return sessions / f"{day:%Y}" / f"{day:%m}" / f"{day:%d}" / (session + LOG_SUFFIX)
