@@ -90,7 +90,6 @@ class Doorway:
     def answer(self, number: int, answer: Answer) -> None:
         if not self._pending or number != self._pending:
             raise KeyError(number)
-        self._pending = 0
         if isinstance(answer, Upgraded):
             self.binding = answer.binding
             self.open = True
@@ -98,3 +97,4 @@ class Doorway:
             self.refusal = answer
         else:
             raise TypeError(f"{type(answer).__name__} does not answer an Upgrade")
+        self._pending = 0

@@ -198,4 +198,5 @@ class Canceller:
             self.closing = True
         elif self._doorway.open and not self._sent:
             self._sent = True
+            self._outbox.take(Side.UPSTREAM, self._doorway.rest)
             self._outbox.send(Side.UPSTREAM, cancel_request(self._key), Mark.SECRET)

@@ -22,6 +22,12 @@ FORCED = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 """Settings without which our parser and the server's could read two different
 texts (THREATS row 57). Asked for at startup, and checked at the end of it."""
 
+KEY_SIZE = 8
+"""Bytes of the cancel keys that clients get: the process id's field and four
+bytes, all that protocol 3.0 has room for. 3.2 could take more, but then one
+session would have two keys, and eight random bytes leave a guesser, who needs
+a connection for each guess, no better odds."""
+
 _LIMIT = 1 << 16
 _MAX_PARAMETERS = 256
 _UP = Side.UPSTREAM
@@ -46,7 +52,8 @@ def methods(settings: Mapping[str, object]) -> frozenset[str]:
 
 class Login:
     """One login. ``done`` once the server is ready, ``refusal`` once it never
-    will be; ``WireError`` when the server breaks the protocol.
+    will be; ``WireError`` when the server breaks the protocol.  ValueError at
+    birth when ``destined`` can't be right (methods, TLS mode, key, a NUL).
 
     With ``client`` True the client leg hears of it: AuthenticationOk, the
     server's parameters and notices, ``destined.cancel_key`` in place of the
@@ -65,6 +72,10 @@ class Login:
         parameters: Mapping[str, str] | None = None,
         client: bool = False,
     ) -> None:
+        if "\0" in destined.user + destined.database or not destined.user:
+            raise ValueError("a user or database name that is empty or has a NUL")
+        if client and len(destined.cancel_key) != KEY_SIZE:
+            raise ValueError(f"a cancel key that is not {KEY_SIZE} bytes long")
         self.done = False
         self.refusal: Refuse | None = None
         self.parameters: dict[str, str] = {}
