@@ -33,7 +33,7 @@ from typing import Final
 
 from gateway.policy.keyblocks import KEYBLOCKS, SEPARATOR
 from gateway.policy.kinds import KINDS, Memo, Trigger
-from gateway.policy.scan import scanner
+from gateway.policy.scan import merge, scanner
 from gateway.policy.tokens import TOKENS
 from protocols.contract import Screen
 
@@ -89,7 +89,7 @@ class _Finder:
         found, escaped = self._confirm(data, hits)
         if escaped:
             found += self._unescaped(data)
-        return _merge(found)
+        return merge(found)
 
     def _confirm(self, data: bytes, hits: list[int]) -> tuple[list[tuple[int, int]], bool]:
         found: list[tuple[int, int]] = []
@@ -159,19 +159,3 @@ def _surroundings(data: bytes, first: int, last: int) -> tuple[int, int]:
     cut = data.rfind(SEPARATOR, low, first)
     stop = data.find(SEPARATOR, last, high)
     return (cut + 1 if cut >= 0 else low), (stop if stop >= 0 else high)
-
-
-def _merge(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    found.sort()
-    merged: list[tuple[int, int]] = []
-    low, high = -1, -1
-    for start, end in found:
-        if start > high:
-            if high >= 0:
-                merged.append((low, high))
-            low, high = start, end
-        elif end > high:
-            high = end
-    if high >= 0:
-        merged.append((low, high))
-    return merged

@@ -72,3 +72,20 @@ def _plain(triggers: Sequence[bytes]) -> Scan:
         return sorted(hits)
 
     return find
+
+
+def merge(found: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """``found`` sorted, with what overlaps or touches joined. Sorts in place."""
+    found.sort()
+    merged: list[tuple[int, int]] = []
+    low, high = -1, -1
+    for start, end in found:
+        if start > high:
+            if high >= 0:
+                merged.append((low, high))
+            low, high = start, end
+        elif end > high:
+            high = end
+    if high >= 0:
+        merged.append((low, high))
+    return merged
