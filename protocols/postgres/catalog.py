@@ -1,22 +1,58 @@
-"""Where the columns of a result come from: the catalog, remembered."""
+"""Where the columns of a result come from: the catalog, remembered.
+
+The memory is the target's, shared by all sessions of the process
+(``Destined.memory``).  What it holds can be out of date: DDL that passes
+through the gateway must call ``forget`` (when it completes, and again when its
+transaction ends), DDL done elsewhere is seen only once somebody clears the
+memory.  Until then a column renamed elsewhere goes by its old name, and a view
+redefined elsewhere is traced as it was, which errs towards showing it: keep
+the age of a target's memory bounded (a minute or so); ``memory.clear()`` will
+do, nothing outside the memory refers to it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from protocols.contract import Column
 from protocols.postgres.fields import Field
+from protocols.postgres.kinds import BUILTIN, FIRST_OWN_OID, Shape
+from protocols.postgres.lookup import CatalogErrand, Missing, Snapshot
+from protocols.postgres.relations import Origins, Relation, Relations
+from protocols.postgres.tracing import trace
+
+__all__ = [
+    "CatalogErrand",
+    "Missing",
+    "Snapshot",
+    "forget",
+    "generated",
+    "learn",
+    "resolve",
+    "shapes",
+]
+
+_KEY: Final = "postgres catalog"
+_MOST: Final = 50_000
+"""Relations or types in memory. Past that all is forgotten and learnt anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """What ``resolve`` must know first: OIDs of relations, and of types.
-    Run ``CatalogErrand(missing)``, ``learn`` its result, ask again with
-    ``last=True``."""
+class _Catalog:
+    __slots__ = ("names", "relations", "shapes", "token")
 
-    oids: frozenset[int]
-    types: frozenset[int] = frozenset()
+    def __init__(self) -> None:
+        self.token = object()
+        self.relations = Relations(trace)
+        self.names: dict[int, str] = {}
+        self.shapes: dict[int, Shape] = {}
+
+
+def _catalog(memory: dict[object, object]) -> _Catalog:
+    known = memory.get(_KEY)
+    if not isinstance(known, _Catalog):
+        known = memory[_KEY] = _Catalog()
+    return known
 
 
 def resolve(
@@ -27,20 +63,88 @@ def resolve(
     last: bool = False,
     dirty: bool = False,
 ) -> tuple[Column, ...] | Missing:
-    """The columns of ``fields`` with their origins, or what to look up first.
+    """The columns of ``fields`` with their origins, or what to look up first:
+    run ``CatalogErrand`` on it, ``learn`` its result, and call again with
+    ``last=True``, which never says ``Missing``: what is still not known is
+    unknown (a table that an open transaction made, a failed errand).
 
-    ``last`` True: what memory lacks is unknown (None), never ``Missing``.
-    ``dirty`` True: the session's open transaction has run DDL which the side
-    connection cannot see: every origin that a name stands for is unknown.
+    A table's column goes by its own name and by its name in all ancestors and
+    descendants (inheritance, partitions); a view's by its own name and those
+    of all base columns that it reads; materialized views likewise. A column
+    without a table is unknown, unless ``outputs`` (one for each field, else
+    ignored) says () for it: it reads nothing.
+
+    ``dirty`` True: the session's open transaction ran DDL. The side
+    connection can't see that, so every table's column is unknown.
     """
-    raise NotImplementedError
+    catalog = _catalog(memory)
+    if outputs is not None and len(outputs) != len(fields):
+        outputs = None
+    oids = {f.table_oid for f in fields if f.table_oid and not dirty}
+    missing = Missing(
+        frozenset(oid for oid in oids if catalog.relations.get(oid) is None),
+        frozenset(
+            f.type_oid
+            for f in fields
+            if f.type_oid >= FIRST_OWN_OID and f.type_oid not in catalog.shapes
+        ),
+        catalog.token,
+    )
+    if not last and (missing.oids or missing.types):
+        return missing
+    columns: list[Column] = []
+    for position, f in enumerate(fields):
+        origins: Origins = None
+        if f.table_oid:
+            if not dirty:
+                origins = catalog.relations.origins(f.table_oid, f.attnum)
+        elif outputs is not None and outputs[position] == ():
+            origins = ()
+        columns.append(Column(f.name, _type_name(catalog, f.type_oid), origins))
+    return tuple(columns)
 
 
 def learn(memory: dict[object, object], result: object) -> None:
-    """Merge the ``result`` of a ``CatalogErrand`` into ``memory``."""
-    raise NotImplementedError
+    """Merge the ``result`` of a ``CatalogErrand`` into ``memory``. None (the
+    errand failed) and what was asked before the last ``forget`` are ignored.
+    ``TypeError`` for anything else."""
+    if result is None:
+        return
+    if not isinstance(result, Snapshot):
+        raise TypeError("not the result of a catalog errand")
+    catalog = _catalog(memory)
+    if result.token is not catalog.token:
+        return
+    if len(catalog.relations) > _MOST or len(catalog.shapes) > _MOST:
+        catalog.relations = Relations(trace)
+        catalog.names.clear()
+        catalog.shapes.clear()
+    catalog.relations.merge(result.relations)
+    for oid, (name, shape) in result.types.items():
+        catalog.names[oid] = name
+        catalog.shapes[oid] = shape
 
 
 def forget(memory: dict[object, object]) -> None:
-    """Drop all that is known of relations (DDL passed, or it got old)."""
-    raise NotImplementedError
+    """Drop all that is known: DDL passed. An errand that is under way brings
+    home what may be stale; it will be ignored."""
+    memory.pop(_KEY, None)
+
+
+def shapes(memory: dict[object, object]) -> Mapping[int, Shape]:
+    """The types beyond the built-in ones that have been learnt."""
+    return _catalog(memory).shapes
+
+
+def generated(memory: dict[object, object], table_oid: int, attnum: int) -> bool | None:
+    """Is that column generated? None when it is not known."""
+    relation: Relation | None = _catalog(memory).relations.get(table_oid)
+    if relation is None or attnum not in relation.columns:
+        return None
+    return attnum in relation.generated
+
+
+def _type_name(catalog: _Catalog, oid: int) -> str:
+    if oid in BUILTIN:
+        return BUILTIN[oid][0]
+    return catalog.names.get(oid, f"oid {oid}")

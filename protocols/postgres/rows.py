@@ -2,30 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, TypeAlias
 
-from protocols.contract import Plan
+from protocols.contract import Plan, Screen
+from protocols.errors import WireError
+from protocols.postgres import rowloop
+from protocols.postgres.blanks import Blank, Look, Scan, blank, scan_of
+from protocols.postgres.catalog import shapes
 from protocols.postgres.fields import Field
+from protocols.postgres.values import Action, action, shape_of
+from protocols.wire import Side
+
+try:
+    from protocols.postgres import _rowloop as _compiled
+except ImportError:
+    _compiled = None  # type: ignore[assignment]
+
+COMPILED: Final = _compiled is not None
+"""Whether the loops over rows run in C. If not, rowloop.py is used: the same, slower."""
+
+_MaskRows: TypeAlias = "Callable[[bytes, tuple[Action, ...]], tuple[bytes, tuple[int, ...]]]"
+mask_rows: _MaskRows = _compiled.mask_rows if _compiled else rowloop.mask_rows
+gather: Callable[[bytes, bytes], tuple[bytes, bytes]] = (
+    _compiled.gather if _compiled else rowloop.gather
+)
+
+_NEWLINE: Final = 1
 
 
 class RowMasker:
     """Masks runs of DataRow frames after ``plan``.
 
     ``memory`` is the target's (``Destined.memory``): types that ``catalog``
-    has learnt. ``masked`` counts the values changed, per column.
+    has learnt. ``masked`` counts the values changed, per column; a value that
+    the screen had to blank counts once. ``ValueError`` when the plan is not
+    one mask for each field.
     """
+
+    __slots__ = ("_actions", "_looks", "_scans", "_screen", "masked")
 
     def __init__(
         self, fields: Sequence[Field], plan: Plan, memory: dict[object, object] | None = None
     ) -> None:
+        self._actions, scans = actions_of(fields, plan, memory)
+        self._scans = scans
+        self._looks = bytes(scan.look for scan in scans)
+        looks = plan.detect is not None and any(self._looks)
+        self._screen: Screen | None = plan.detect if looks else None
+        if not any(act is not None for act in self._actions):
+            self._actions = ()
         self.masked: list[int] = [0] * len(fields)
-        raise NotImplementedError
 
     @property
     def idle(self) -> bool:
         """True when no row can change: frames may pass without a look."""
-        raise NotImplementedError
+        return not self._actions and self._screen is None
 
     def rows(self, buffer: bytes | memoryview) -> bytes:
-        """``buffer`` (whole ``D`` frames, one after another) masked."""
-        raise NotImplementedError
+        """``buffer`` (whole ``D`` frames, one after another) masked. Anything
+        else, or another number of columns than announced, is a ``WireError``
+        of the upstream."""
+        raw = buffer if isinstance(buffer, bytes) else bytes(buffer)
+        try:
+            if self._screen is not None:
+                raw = self._blank_hits(raw, self._screen)
+            if self._actions:
+                raw, counts = mask_rows(raw, self._actions)
+                for column, count in enumerate(counts):
+                    if count:
+                        self.masked[column] += count
+        except ValueError as error:
+            # A mask or screen of ours never raises ValueError on a value; the
+            # message is one of the row loop's and quotes nothing.
+            raise WireError(Side.UPSTREAM, str(error), "08P01") from None
+        return raw
+
+    def _blank_hits(self, raw: bytes, screen: Screen) -> bytes:
+        joined, packed = gather(raw, self._looks)
+        spans = screen.spans(joined)
+        if not spans:
+            return raw
+        index = memoryview(packed).cast("I")
+        out = bytearray(raw)
+        for entry, hits in by_value(index[::3].tolist(), spans, len(joined)):
+            first, start, column = index[3 * entry : 3 * entry + 3].tolist()
+            last = index[3 * entry + 3] if 3 * entry + 3 < len(index) else len(joined)
+            scan = self._scans[column]
+            if scan.look is Look.INT8:
+                out[start : start + 8] = bytes(8)
+            else:
+                size = last - _NEWLINE - first
+                out[start : start + size] = blank(scan.blank, raw[start : start + size], hits)
+            self.masked[column] += 1
+        return bytes(out)
+
+
+def actions_of(
+    fields: Sequence[Field], plan: Plan, memory: dict[object, object] | None
+) -> tuple[tuple[Action, ...], list[Scan]]:
+    """What to do with each column, and how to look into those that pass."""
+    if len(plan.columns) != len(fields):
+        raise ValueError("a plan needs one entry for each column")
+    known = shapes(memory) if memory is not None else None
+    actions: list[Action] = []
+    scans: list[Scan] = []
+    for field, mask in zip(fields, plan.columns, strict=True):
+        shape = shape_of(field.type_oid, known)
+        if mask is None:
+            actions.append(None)
+            scans.append(scan_of(shape, field.form))
+        else:
+            actions.append(action(mask, shape, field.form))
+            scans.append(Scan(Look.SKIP, Blank.STAR))
+    return tuple(actions), scans
+
+
+def by_value(
+    starts: list[int], spans: Sequence[tuple[int, int]], size: int
+) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+    """Spans over values that were joined with newlines, as (index of the
+    value, spans relative to its start), for each value that any touches.
+
+    ``starts`` are where the values begin, ``size`` the joined length. A span
+    over several values is a hit in each: it errs towards showing less.
+    """
+    current = -1
+    hits: list[tuple[int, int]] = []
+    for start, end in spans:
+        at = bisect_right(starts, start) - 1
+        while at < len(starts) and starts[at] < end:
+            first = starts[at]
+            last = (starts[at + 1] if at + 1 < len(starts) else size) - _NEWLINE
+            low, high = max(start, first), min(end, last)
+            if low < high:
+                if at != current:
+                    if hits:
+                        yield current, hits
+                    current, hits = at, []
+                hits.append((low - first, high - first))
+            at += 1
+    if hits:
+        yield current, hits

@@ -1,0 +1,10 @@
+from collections.abc import Callable
+from types import EllipsisType
+
+def mask_rows(
+    buffer: bytes,
+    actions: tuple[bytes | EllipsisType | Callable[[bytes], bytes | None] | None, ...],
+    /,
+) -> tuple[bytes, tuple[int, ...]]: ...
+def gather(buffer: bytes, looks: bytes, /) -> tuple[bytes, bytes]: ...
+def walk(buffer: bytes, at: int, types: bytes, /) -> int: ...
