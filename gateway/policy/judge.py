@@ -1,0 +1,157 @@
+"""``judge``: the one function that decides, for the relay, explain and tests.
+
+For each part of a command (a statement):
+
+* a block rule that matches blocks, a hold rule holds;
+* a mask rule that matches adds its masks to the whole result;
+* the part must be permitted: by an allow rule, by a hold rule (people will see
+  it), by a mask rule that matches also in the permitting reading, or by
+  ``default = "allow"``.  A part that nothing permits is blocked by the rule
+  ``default``.
+
+The strongest of all parts wins (block, hold, mask, allow); masks and approvals
+are the union of all parts'.  The order of rules never matters.
+
+What is unknown: a fact that is None or absent matches in rules that restrict
+and doesn't in rules that permit.  A part that is not ``complete`` (it calls a
+function that may do anything) is judged by what it shows, but only a rule with
+``incomplete = true`` permits it, or a hold rule; otherwise the rule
+``incomplete`` blocks it, also under ``default = "allow"``.  To block or hold
+whatever is incomplete: ``where = { complete = false }``.
+
+A mask rule is read wide when it adds masks and narrow when it permits: with
+``tables = "public.users"`` it masks every join with that table, and lets
+through only commands on that table alone.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gateway.policy.policy import Policy
+from gateway.policy.principal import Principal
+from gateway.policy.rules import DEFAULT, INCOMPLETE, SHOWN, Rule, render
+from gateway.policy.verdicts import ApprovalNeed, Decision, Verdict
+from protocols.contract import Command, Part
+
+_Found = list[tuple[Rule, Part]]
+
+
+def judge(
+    command: Command, principal: Principal, target: str, policy: Policy, now: datetime | None
+) -> Decision:
+    """What ``policy`` says about ``command``. ``now`` must have a time zone;
+    None (or a time without a zone) is unknown.  Raises nothing that depends
+    on the command.  A command without parts is blocked: there is nothing that
+    a rule could permit."""
+    blocks: _Found = []
+    holds: _Found = []
+    masks: _Found = []
+    allows: _Found = []
+    shadows: list[Rule] = []
+    refused: list[tuple[str, Part]] = []
+    cacheable = True
+    parts = command.parts
+    for part in parts:
+        permitted = withheld = False
+        for rule in policy.candidates(part.action, target)(part):
+            for test in rule.static:
+                if not test(part, command, principal, now):
+                    break
+            else:
+                if rule.volatile:
+                    cacheable = False
+                    if not all(t(part, command, principal, now) for t in rule.volatile):
+                        continue
+                verdict = rule.verdict
+                if rule.shadow:
+                    shadows.append(rule)
+                elif verdict is Verdict.BLOCK:
+                    blocks.append((rule, part))
+                elif verdict is Verdict.HOLD:
+                    holds.append((rule, part))
+                    permitted = True
+                else:
+                    if verdict is Verdict.MASK:
+                        masks.append((rule, part))
+                        if not all(t(part, command, principal, now) for t in rule.permits):
+                            continue
+                    if rule.accepts(part):
+                        permitted = True
+                        allows.append((rule, part))
+                    else:
+                        withheld = True
+        if not permitted:
+            defaulted = policy.allows and not part.action.endswith(".unparsed")
+            if not (defaulted and part.complete):
+                # Would it have been permitted, had it been complete?
+                refused.append((INCOMPLETE if withheld or defaulted else DEFAULT, part))
+    shadow = _ids(shadows)
+    if blocks:
+        rule, part = min(blocks, key=_by_id)
+        reason = render(rule, part, command, principal, target)
+        ids = _ids([rule for rule, _ in blocks])
+        return Decision(
+            Verdict.BLOCK, ids, reason, policy.version, shadow=shadow, cacheable=cacheable
+        )
+    if refused or not parts:
+        names = tuple(sorted({name for name, _ in refused})) or (DEFAULT,)
+        reason = _refusal(*refused[0]) if refused else "there is nothing in it that can be judged"
+        return Decision(
+            Verdict.BLOCK, names, reason, policy.version, shadow=shadow, cacheable=cacheable
+        )
+    veils = _ids([rule for rule, _ in masks])
+    needs: tuple[ApprovalNeed, ...] = ()
+    if holds:
+        decisive, verdict = holds, Verdict.HOLD
+        needs = _needs(holds, command, principal, target)
+    elif masks:
+        decisive, verdict = masks, Verdict.MASK
+    else:
+        decisive, verdict = allows, Verdict.ALLOW
+    if decisive:
+        rule, part = min(decisive, key=_by_id)
+        reason = render(rule, part, command, principal, target) if rule.message or holds else ""
+        ids = _ids([rule for rule, _ in decisive])
+    else:
+        reason, ids = "", (DEFAULT,)
+    return Decision(
+        verdict, ids, reason, policy.version, needs, veils, shadow=shadow, cacheable=cacheable
+    )
+
+
+def _by_id(found: tuple[Rule, Part]) -> str:
+    return found[0].id
+
+
+def _ids(rules: list[Rule]) -> tuple[str, ...]:
+    if not rules:
+        return ()
+    if len(rules) == 1:
+        return (rules[0].id,)
+    return tuple(sorted({rule.id for rule in rules}))
+
+
+def _needs(
+    holds: _Found, command: Command, principal: Principal, target: str
+) -> tuple[ApprovalNeed, ...]:
+    first: dict[str, tuple[Rule, Part]] = {}
+    for rule, part in holds:
+        first.setdefault(rule.id, (rule, part))
+    out = []
+    for name in sorted(first):
+        rule, part = first[name]
+        asked = rule.approve
+        assert asked is not None
+        reason = render(rule, part, command, principal, target)
+        out.append(ApprovalNeed(name, asked.groups, asked.count, asked.ttl, reason))
+    return tuple(out)
+
+
+def _refusal(name: str, part: Part) -> str:
+    why = part.why_incomplete[:SHOWN]
+    if name == INCOMPLETE:
+        return f"it may do more than can be seen{f': {why}' if why else ''}"
+    if part.action.endswith(".unparsed"):
+        return f"it can't be understood{f': {why}' if why else ''}, and no rule allows that"
+    return f"no rule allows {part.action} here"

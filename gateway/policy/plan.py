@@ -1,0 +1,82 @@
+"""From a decision's mask rules to one mask per column of a result.
+
+A column is matched by its origins, read wide (see ``names``), and by its label
+where the pattern has no dot.  Of several masks that match one column the
+strongest is taken, the one that shows least: null, redact, hash (shows which
+values are equal), fixed-format (shows length and shape), keep-last (shows some
+characters), partial-email (shows the domain); on a tie the first rule's.
+
+A column of unknown origin may be any column: each rule with a pattern that
+could mean an origin refuses the result (``unresolved = "block"``, the default)
+or has it redacted whole (``"mask"``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeAlias
+
+from gateway.policy.detectors import screen
+from gateway.policy.rules import MaskItem, Rule
+from gateway.policy.verdicts import Decision
+from protocols.contract import Column, Mask, Plan, Refuse, Screen
+
+STRENGTH = ("null", "redact", "hash", "fixed-format", "keep-last", "partial-email")
+
+Make: TypeAlias = Callable[[str, Mapping[str, object], str], Mask]
+"""``make(name, args, rule)``: the mask, for the rule with that id."""
+Detect: TypeAlias = Callable[[Sequence[str]], Screen]
+
+
+def plan(
+    rules: Mapping[str, Rule],
+    decision: Decision,
+    columns: Sequence[Column],
+    make: Make,
+    detect: Detect | None = None,
+) -> Plan | Refuse:
+    """The masks of ``columns`` under ``decision``, or the refusal that an
+    unknown origin asks for.  ``detect`` builds the screen for kinds of values
+    (default: ``detectors.screen``).  A rule of the decision that isn't in
+    ``rules`` refuses: the decision is another policy's."""
+    if not decision.masks:
+        return Plan((None,) * len(columns))
+    kinds: set[str] = set()
+    ours: list[Rule] = []
+    for name in decision.masks:
+        rule = rules.get(name)
+        if rule is None:
+            return Refuse("the rule that masks this result is gone", rule=name)
+        kinds |= rule.detect
+        ours.append(rule)
+    masks: list[Mask | None] = []
+    for column in columns:
+        found: tuple[int, str, Mapping[str, object], str] | None = None
+        for rule in ours:
+            choices = [(item.name, item.args) for item in rule.masks if _matches(item, column)]
+            if column.origins is None and any(item.needs_origin for item in rule.masks):
+                if rule.unresolved == "block":
+                    return Refuse(
+                        f'where column "{_plain(column.name)}" comes from can\'t be told, '
+                        f"and rule {rule.id} masks by origin",
+                        rule=rule.id,
+                    )
+                choices.append(("redact", {}))
+            for word, args in choices:
+                rank = STRENGTH.index(word)
+                if found is None or rank < found[0]:
+                    found = rank, word, args, rule.id
+        masks.append(None if found is None else make(found[1], found[2], found[3]))
+    return Plan(
+        columns=tuple(masks),
+        detect=(detect or screen)(sorted(kinds)) if kinds else None,
+        withhold=True,
+    )
+
+
+def _matches(item: MaskItem, column: Column) -> bool:
+    return item.by_label(column.name) or any(map(item.by_origin, column.origins or ()))
+
+
+def _plain(name: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in name[:80])
