@@ -29,14 +29,14 @@ EVENTS = 1
 """Flag of a data record: it holds an event (a lister need not look elsewhere)."""
 
 _FILE = struct.Struct("<8sIIQI")
-_BOUND = struct.Struct("<IIQ")
-_RECORD = struct.Struct("<IIII")
-_MASK = 0xA282EAD8
+BOUND = struct.Struct("<IIQ")
+RECORD = struct.Struct("<IIII")
+MASK = 0xA282EAD8
 
 
 def masked(crc: int) -> int:
     """A CRC as it is stored: zero bytes must not carry a valid zero CRC."""
-    return (crc + _MASK) & 0xFFFFFFFF
+    return crc ^ MASK
 
 
 def word(kind: int, flags: int = 0) -> int:
@@ -82,8 +82,8 @@ def seed_of(identity: int) -> int:
 
 def record_header(first: int, length: int, body_crc: int, seed: int, offset: int) -> bytes:
     """The 16 bytes before a body; ``body_crc`` unmasked, ``offset`` in the file."""
-    crc = crc32c(_BOUND.pack(first, length, offset), seed)
-    return _RECORD.pack(first, length, (crc + _MASK) & 0xFFFFFFFF, (body_crc + _MASK) & 0xFFFFFFFF)
+    crc = crc32c(BOUND.pack(first, length, offset), seed)
+    return RECORD.pack(first, length, crc ^ MASK, body_crc ^ MASK)
 
 
 def frame(kind: int, body: bytes, seed: int, offset: int, flags: int = 0) -> bytes:
@@ -105,10 +105,10 @@ class Head(NamedTuple):
 def read_record_header(raw: bytes, seed: int, offset: int) -> Head | None:
     """A record header's content, or None when ``raw`` is none for that file
     and place (a flipped bit, a stale or moved record, zeros)."""
-    first, length, header_crc, body_crc = _RECORD.unpack(raw)
+    first, length, header_crc, body_crc = RECORD.unpack(raw)
     if first & 0xFF != MAGIC or first >> 24 or length > BODY_MAX:
         return None
-    if masked(crc32c(_BOUND.pack(first, length, offset), seed)) != header_crc:
+    if masked(crc32c(BOUND.pack(first, length, offset), seed)) != header_crc:
         return None
     return Head(first >> 8 & 0xFF, first >> 16 & 0xFF, length, body_crc)
 

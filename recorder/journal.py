@@ -36,6 +36,9 @@ State = Literal["ok", "low", "critical"]
 _PIECES = 1000  # one writev takes at most IOV_MAX (1024) pieces
 _DATA = framing.word(framing.DATA)
 _JOIN_MAX = 1 << 16
+_MASK = framing.MASK
+_bound = framing.BOUND.pack
+_record = framing.RECORD.pack
 
 
 class Journal:
@@ -91,8 +94,8 @@ class Journal:
         self._failed = ""
         self._sessions_opened = 0
         self._packer = records.packer()
+        self._pack = self._packer.pack
         self._pieces: list[bytes] = []
-        self._batch: list[SessionLog] = []  # whose record is piece 2i, 2i + 1
         self._ending: list[SessionLog] = []
         self._pending = 0
         self._durable = 0
@@ -163,10 +166,16 @@ class Journal:
 
     def pack(self, log: SessionLog) -> None:
         """Turn what ``log`` collected into a record of the next flush."""
-        entries, flags = log.collected()
-        if entries is not None:
-            body = self._packer.pack(entries)
-            self._put(log, _DATA | flags << 16, body)
+        entries = log.entries
+        if entries is None:
+            return
+        log.entries = None
+        log.size = 0
+        first = _DATA
+        if log.flags:
+            first |= log.flags << 16
+            log.flags = 0
+        self._put(log, first, self._pack(entries))
 
     def ended(self, log: SessionLog, status: str, reason: str) -> None:
         """Called by ``SessionLog.end``."""
@@ -214,7 +223,6 @@ class Journal:
         self._pending = 0
         segment.end += pending
         self.written += pending
-        self._batch = []
         if self._ending:
             for log in self._ending:
                 self._finished(log)
@@ -311,19 +319,17 @@ class Journal:
             raise RecorderError(self._failed)
 
     def _put(self, log: SessionLog, first: int, body: bytes) -> None:
+        # framing.record_header, spelled out: this runs for every record.
         segment = self._segment
-        offset = segment.end + self._pending
+        pending = self._pending
+        offset = segment.end + pending
         length = len(body)
-        head = framing.record_header(first, length, crc32c(body), segment.seed, offset)
-        self._pieces.append(head)
-        self._pieces.append(body)
-        self._pending += length + 16
-        self._batch.append(log)
+        crc = crc32c(_bound(first, length, offset), segment.seed) ^ _MASK
+        self._pieces += (_record(first, length, crc, crc32c(body) ^ _MASK), body)
+        self._pending = pending + length + 16
         places = log.places
         if places is not None:
-            places.append(segment.number << 32 | offset)
-            if len(places) > PLACES_MAX:
-                log.places = None
+            places.append(segment.base + offset)
 
     def _note_durable(self) -> None:
         """Append a COMMIT record: below its place, damage is corruption."""
@@ -331,7 +337,8 @@ class Journal:
         body = self._packer.pack(list(self._durable_noted))
         segment = self._segment
         offset = segment.end + self._pending
-        self._pieces.append(framing.frame(framing.COMMIT, body, segment.seed, offset))
+        stored = framing.frame(framing.COMMIT, body, segment.seed, offset)
+        self._pieces += (stored[: framing.RECORD_HEADER], body)
         self._pending += len(body) + framing.RECORD_HEADER
 
     def _finished(self, log: SessionLog) -> None:
@@ -351,6 +358,9 @@ class Journal:
         self._new_names = True
         self._unsynced.append(old)
         self._segment = new
+        for log in self.open_sessions.values():
+            if log.places is not None and len(log.places) > PLACES_MAX:
+                log.places = None
 
     def _fail(self, reason: str) -> NoReturn:
         """Give every open session its END, once, and raise."""
@@ -358,9 +368,10 @@ class Journal:
         if not self._gave_up:
             self._gave_up = True
             unwritten: dict[int, list[bytes]] = {}
-            for place, log in enumerate(self._batch):
-                unwritten.setdefault(log.number, []).append(self._pieces[2 * place + 1])
-            self._batch, self._pieces, self._pending, self.dirty = [], [], 0, []
+            for head, body in zip(self._pieces[::2], self._pieces[1::2], strict=True):
+                if head[1] != framing.COMMIT:
+                    unwritten.setdefault(records.prefix(body)[0], []).append(body)
+            self._pieces, self._pending, self.dirty = [], 0, []
             # A torn tail that can't be cut off now is cut off by recovery.
             with contextlib.suppress(OSError):
                 os.ftruncate(self._segment.fd, self._segment.end)

@@ -45,12 +45,13 @@ def write_all(fd: int, data: bytes) -> None:
 class Segment:
     """One file that grows. ``end`` is where the next record goes."""
 
-    __slots__ = ("end", "fd", "number", "path", "seed")
+    __slots__ = ("base", "end", "fd", "number", "path", "seed")
 
     def __init__(self, path: Path, number: int, chance: Callable[[int], bytes]) -> None:
         identity = int.from_bytes(chance(8), "little")
         self.path = path
         self.number = number
+        self.base = number << 32
         self.seed = framing.seed_of(identity)
         self.fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:

@@ -36,8 +36,6 @@ class SessionLog:
 
     __slots__ = (
         "_arrived",
-        "_entries",
-        "_flags",
         "_journal",
         "_keeper",
         "_left",
@@ -46,14 +44,16 @@ class SessionLog:
         "_seq",
         "_shape_text",
         "_shapes",
-        "_size",
         "_start",
         "_verdicts",
         "ended",
+        "entries",
         "first_segment",
+        "flags",
         "header",
         "number",
         "places",
+        "size",
         "summary",
     )
 
@@ -64,9 +64,9 @@ class SessionLog:
         self._keeper = keeper
         self._start = start
         self._seq = 1
-        self._entries: list[Any] | None = None
-        self._size = 0
-        self._flags = 0
+        self.entries: list[Any] | None = None
+        self.size = 0
+        self.flags = 0
         self._arrived = [0, 0]
         self._left = [0, 0]
         self._shapes: dict[tuple[object, ...], int] = {}
@@ -90,11 +90,10 @@ class SessionLog:
 
     def spans(self, spans: Sequence[Span]) -> None:
         """Write down what became of bytes: the list that ``moves()`` gave."""
-        entries = self._entries or self._begin()
         left = self._left
         arrived = self._arrived
-        size = self._size
         for span in spans:
+            entries = self.entries or self._begin()
             move, side, mark, raw, offset = span
             length = len(raw)
             if move is _PASS and mark is _PLAIN and length <= _SPAN_MAX:
@@ -108,17 +107,11 @@ class SessionLog:
                     left[1] = out + length
                     arrived[0] = offset + length
                     entries.append((0, offset, out, raw))
-                size += length
-                if size >= _RECORD_FULL:
+                self.size += length
+                if self.size >= _RECORD_FULL:
                     self._close_record()
-                    entries = self._begin()
-                    size = 0
             else:
-                self._size = size
                 self._span(span)
-                entries = self._entries or self._begin()
-                size = self._size
-        self._size = size
 
     def event(self, kind: str, fields: Mapping[str, object]) -> None:
         """Write down something that happened (``identity``, ``approval``...).
@@ -133,8 +126,8 @@ class SessionLog:
         weight = _weight(plain)
         if weight > records.EVENT_MAX:
             raise ValueError("an event's fields are too long")
-        entries = self._entries or self._begin()
-        self._flags |= 1
+        entries = self.entries or self._begin()
+        self.flags |= 1
         entries.append((records.EVENT, kind, plain))
         self._grow(weight)
 
@@ -162,7 +155,7 @@ class SessionLog:
         plain = verdict + 0
         phase = phase[:]
         key = (text, phase, plain, rules, reason, policy, masks, shadow)
-        entries = self._entries or self._begin()
+        entries = self.entries or self._begin()
         shape = self._shapes.get(key)
         if shape is None:
             shape = self._shape(key, entries)
@@ -170,11 +163,11 @@ class SessionLog:
         if parameters:
             shown, weight = _rendered(parameters)
             entries.append((records.COMMAND, number, shape, digest, shown))
-            self._size += 96 + weight
+            self.size += 96 + weight
         else:
             entries.append((records.COMMAND, number, shape, digest, None))
-            self._size += 96
-        if self._size >= _RECORD_FULL:
+            self.size += 96
+        if self.size >= _RECORD_FULL:
             self._close_record()
 
     def end(self, status: Status, reason: str) -> None:
@@ -188,12 +181,6 @@ class SessionLog:
         self._journal.ended(self, status, reason)
 
     # ---- what the journal calls -----------------------------------------
-
-    def collected(self) -> tuple[list[Any] | None, int]:
-        """Hand over the record that this tick collected, and its flags."""
-        entries, self._entries = self._entries, None
-        flags, self._flags, self._size = self._flags, 0, 0
-        return (entries if entries is not None and len(entries) > 3 else None), flags
 
     def end_body(self, status: str, reason: str) -> list[Any]:
         """The body of the END record."""
@@ -225,7 +212,7 @@ class SessionLog:
     def refuse(self) -> None:
         """Take nothing more: the journal can't write."""
         self._refused = True
-        self._entries = None
+        self.entries = None
 
     # ---- within ----------------------------------------------------------
 
@@ -236,17 +223,17 @@ class SessionLog:
         seq = self._seq
         self._seq = seq + 1
         entries: list[Any] = [self.number, seq, journal.clock() - self._start]
-        self._entries = entries
+        self.entries = entries
         journal.dirty.append(self)
         return entries
 
     def _grow(self, size: int) -> None:
-        self._size += size
-        if self._size >= _RECORD_FULL:
+        self.size += size
+        if self.size >= _RECORD_FULL:
             self._close_record()
 
     def _close_record(self) -> None:
-        if self._entries is not None:
+        if self.entries is not None:
             self._journal.pack(self)
 
     def _span(self, span: Span) -> None:
@@ -282,7 +269,7 @@ class SessionLog:
             self._add(item, len(piece))
 
     def _add(self, item: tuple[Any, ...], size: int) -> None:
-        entries = self._entries or self._begin()
+        entries = self.entries or self._begin()
         entries.append(item)
         self._grow(size)
 
@@ -301,11 +288,11 @@ class SessionLog:
         self._next_shape = shape + 1
         if not cut:
             self._shapes[key] = shape
-        self._flags |= 1
+        self.flags |= 1
         entries.append(
             (records.SHAPE, shape, phase, text, verdict, rules, reason, policy, masks, shadow, cut)
         )
-        self._size += 4 * len(text) + 256
+        self.size += 4 * len(text) + 256
         return shape
 
 
