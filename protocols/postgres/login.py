@@ -212,7 +212,7 @@ class Login:
             return self._choose(messages.parse_mechanisms(data))
         elif step in ("continue", "final") and secret and self._scram:
             self._sasl(code, data)
-        elif step == "challenge":
+        elif step == "challenge" and not secret:
             self._fail(f"the upstream asks for an authentication method {code} that is not ours")
         else:
             raise WireError(_UP, "an authentication request out of turn", "08P01")

@@ -162,7 +162,7 @@ def parse_sasl_initial(payload: bytes) -> tuple[str, bytes]:
 
 def parse_password(payload: bytes) -> bytes:
     """The secret of a PasswordMessage: one string, its NUL at the very end."""
-    if payload.find(b"\0") != len(payload) - 1:
+    if payload[-1:] != b"\0" or b"\0" in payload[:-1]:
         raise WireError(Side.CLIENT, "a malformed password message", "08P01")
     return payload[:-1]
 
