@@ -21,6 +21,7 @@ from protocols.postgres.kinds import BUILTIN, FIRST_OWN_OID, Shape
 from protocols.postgres.lookup import CatalogErrand, Missing, Snapshot
 from protocols.postgres.relations import Origins, Relation, Relations
 from protocols.postgres.tracing import trace
+from protocols.sql.words import Output
 
 __all__ = [
     "CatalogErrand",
@@ -34,6 +35,7 @@ __all__ = [
 ]
 
 _KEY: Final = "postgres catalog"
+_READS_NOTHING: Final = frozenset({"constant", "count"})
 _MOST: Final = 50_000
 """Relations or types in memory. Past that all is forgotten and learnt anew."""
 
@@ -58,7 +60,7 @@ def _catalog(memory: dict[object, object]) -> _Catalog:
 def resolve(
     memory: dict[object, object],
     fields: Sequence[Field],
-    outputs: Sequence[object] | None = None,
+    outputs: Sequence[Output] | None = None,
     *,
     last: bool = False,
     dirty: bool = False,
@@ -72,7 +74,7 @@ def resolve(
     descendants (inheritance, partitions); a view's by its own name and those
     of all base columns that it reads; materialized views likewise. A column
     without a table is unknown, unless ``outputs`` (one for each field, else
-    ignored) says () for it: it reads nothing.
+    ignored) says that it is a constant or ``count(*)``: then it reads nothing.
 
     ``dirty`` True: the session's open transaction ran DDL. The side
     connection can't see that, so every table's column is unknown.
@@ -98,7 +100,7 @@ def resolve(
         if f.table_oid:
             if not dirty:
                 origins = catalog.relations.origins(f.table_oid, f.attnum)
-        elif outputs is not None and outputs[position] == ():
+        elif outputs is not None and outputs[position].kind in _READS_NOTHING:
             origins = ()
         columns.append(Column(f.name, _type_name(catalog, f.type_oid), origins))
     return tuple(columns)
