@@ -1,0 +1,26 @@
+"""PostgreSQL text to what it does, with PostgreSQL's own parser."""
+
+from protocols.sql.analyse import analyse
+from protocols.sql.statements import distrust, resolve
+from protocols.sql.words import (
+    ACTIONS,
+    FACTS,
+    Analysis,
+    CopyShape,
+    Output,
+    Prepared,
+    Statement,
+)
+
+__all__ = [
+    "ACTIONS",
+    "FACTS",
+    "Analysis",
+    "CopyShape",
+    "Output",
+    "Prepared",
+    "Statement",
+    "analyse",
+    "distrust",
+    "resolve",
+]
