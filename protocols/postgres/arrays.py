@@ -44,7 +44,7 @@ def change_text(value: bytes, change: Change) -> bytes | None:
             out.append(token)
         elif token == b"}":
             depth -= 1
-            if depth < 0:
+            if depth < 0 or (expects and out[-1] != b"{"):
                 return None
             expects = False
             out.append(token)

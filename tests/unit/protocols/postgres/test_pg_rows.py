@@ -1,0 +1,276 @@
+"""Rows: masked where the plan says so, untouched elsewhere, and the compiled
+loops give what the Python ones give."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from protocols.contract import Mask, Plan, Screen
+from protocols.errors import WireError
+from protocols.postgres import rowloop, rows
+from protocols.postgres.fields import Field
+from protocols.postgres.rows import RowMasker
+from protocols.wire import Side
+
+Row = list[bytes | None]
+
+REDACT = Mask("redact", lambda value: b"[redacted]")
+NULL = Mask("null", lambda value: None)
+REVERSE = Mask("hash", lambda value: b"<" + value[::-1] + b">")
+NUMBER = re.compile(rb"\d{4}-\d{4}")
+DETECT = Screen(lambda data: [m.span() for m in NUMBER.finditer(data)], 9)
+
+LOOPS: list[Any] = [rowloop]
+if rows.COMPILED:
+    from protocols.postgres import _rowloop
+
+    LOOPS.append(_rowloop)
+
+
+@pytest.fixture(params=LOOPS, ids=lambda loop: loop.__name__.rpartition(".")[2])
+def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setattr(rows, "mask_rows", request.param.mask_rows)
+    monkeypatch.setattr(rows, "gather", request.param.gather)
+    return request.param
+
+
+def fields(*types: int, form: int = 0) -> list[Field]:
+    return [Field(f"c{i}", 0, 0, oid, -1, -1, form) for i, oid in enumerate(types)]
+
+
+def frame(row: Row) -> bytes:
+    body = struct.pack(">H", len(row)) + b"".join(
+        b"\xff\xff\xff\xff" if v is None else struct.pack(">i", len(v)) + v for v in row
+    )
+    return b"D" + struct.pack(">i", len(body) + 4) + body
+
+
+def frames(table: list[Row]) -> bytes:
+    return b"".join(map(frame, table))
+
+
+def read(raw: bytes) -> list[Row]:
+    """An independent reader of DataRow frames, for checking."""
+    table: list[Row] = []
+    at = 0
+    while at < len(raw):
+        kind, length, count = struct.unpack_from(">ciH", raw, at)
+        assert kind == b"D"
+        end, at = at + 1 + length, at + 7
+        row: Row = []
+        for _ in range(count):
+            (size,) = struct.unpack_from(">i", raw, at)
+            at += 4
+            row.append(None if size < 0 else raw[at : at + size])
+            at += max(size, 0)
+        assert at == end
+        table.append(row)
+    return table
+
+
+value = st.none() | st.binary(max_size=12) | st.sampled_from([b"", b"1234-5678", b"a 1234-5678\n"])
+
+
+@st.composite
+def tables(draw: st.DrawFn) -> list[Row]:
+    width = draw(st.integers(0, 5))
+    return draw(st.lists(st.lists(value, min_size=width, max_size=width), max_size=6))
+
+
+masks = st.sampled_from([None, REDACT, NULL, REVERSE])
+
+
+@given(tables(), st.data())
+def test_the_plan_is_what_happens(table: list[Row], data: st.DataObject) -> None:
+    width = len(table[0]) if table else 0
+    plan = data.draw(st.lists(masks, min_size=width, max_size=width))
+    masker = RowMasker(fields(*[25] * width), Plan(tuple(plan)))
+    shown = read(masker.rows(frames(table)))
+    want = [
+        [v if v is None or m is None else m.apply(v) for v, m in zip(row, plan, strict=True)]
+        for row in table
+    ]
+    assert shown == want
+    assert masker.masked == [
+        0 if m is None else sum(row[i] is not None for row in table) for i, m in enumerate(plan)
+    ]
+
+
+@given(tables())
+def test_no_mask_is_the_identity(table: list[Row]) -> None:
+    width = len(table[0]) if table else 0
+    raw = frames(table)
+    masker = RowMasker(fields(*[25] * width), Plan((None,) * width))
+    assert masker.idle
+    assert masker.rows(raw) == raw
+    seeing = RowMasker(fields(*[25] * width), Plan((None,) * width, Screen(lambda data: [], 1)))
+    assert seeing.rows(raw) == raw
+
+
+@given(tables())
+def test_a_screen_blanks_every_hit_and_nothing_else(table: list[Row]) -> None:
+    width = len(table[0]) if table else 0
+    masker = RowMasker(fields(*[25] * width), Plan((None,) * width, DETECT))
+    shown = read(masker.rows(frames(table)))
+    for row, seen in zip(table, shown, strict=True):
+        for before, after in zip(row, seen, strict=True):
+            if before is None:
+                assert after is None
+            else:
+                assert after == NUMBER.sub(b"*********", before)
+
+
+def test_a_hit_over_several_values_is_hidden_in_each(loop: Any) -> None:
+    greedy = Screen(
+        lambda data: [(m.start(), m.end()) for m in re.finditer(rb"4\d*\n5\d*", data)], 99
+    )
+    masker = RowMasker(fields(25, 25), Plan((None, None), greedy))
+    assert read(masker.rows(frames([[b"x 41", b"52 y"]]))) == [[b"x **", b"** y"]]
+    assert masker.masked == [1, 1]
+
+
+def test_binary_forms_are_looked_into(loop: Any) -> None:
+    texts = struct.pack(">iiI", 1, 1, 25) + struct.pack(">ii", 3, 1)
+    texts += struct.pack(">i", 9) + b"1234-5678" + b"\xff\xff\xff\xff" + struct.pack(">i", 1) + b"x"
+    jsonb = b'\x01{"a": "1234-5678", "b": 7}'
+    card = struct.pack(">q", 4111111111111111)
+    seen = Screen(
+        lambda data: [m.span() for m in re.finditer(rb"\d{4}-\d{4}|\b4111\d{12}\b", data)], 16
+    )
+    plan = Plan((None,) * 4, seen)
+    masker = RowMasker(fields(1009, 3802, 20, 20, form=1), plan)
+    table: list[Row] = [[texts, jsonb, card, struct.pack(">q", -41)]]
+    assert read(masker.rows(frames(table))) == [
+        [
+            texts.replace(b"1234-5678", b"*********"),
+            b'\x01{"a": "*********", "b": 7}',
+            bytes(8),
+            struct.pack(">q", -41),
+        ]
+    ]
+    assert masker.masked == [1, 1, 1, 0]
+
+
+def test_zero_and_sixteen_hundred_columns(loop: Any) -> None:
+    assert RowMasker([], Plan(())).rows(frame([])) == frame([])
+    row: Row = [b"%d" % i for i in range(1600)]
+    plan = Plan(tuple(REDACT if i % 2 else None for i in range(1600)))
+    shown = read(RowMasker(fields(*[25] * 1600), plan).rows(frame(row)))
+    assert shown == [[b"[redacted]" if i % 2 else v for i, v in enumerate(row)]]
+
+
+def test_a_huge_value(loop: Any) -> None:
+    row: Row = [b"x" * (8 << 20), b"secret", b"y" * (1 << 20)]
+    shown = RowMasker(fields(25, 25, 25), Plan((None, REVERSE, NULL))).rows(frame(row))
+    assert read(shown) == [[row[0], b"<terces>", None]]
+
+
+def test_a_plan_of_another_width_is_refused() -> None:
+    with pytest.raises(ValueError):
+        RowMasker(fields(25), Plan(()))
+
+
+@given(tables(), st.data())
+def test_broken_rows_are_the_upstreams_fault(table: list[Row], data: st.DataObject) -> None:
+    # An idle masker looks at nothing: give it something to do.
+    table = table if table and table[0] else [[b"a", None]]
+    raw = bytearray(frames(table))
+    width = len(table[0])
+    if data.draw(st.booleans()) and raw:
+        raw[data.draw(st.integers(0, len(raw) - 1))] ^= data.draw(st.integers(1, 255))
+    else:
+        raw = raw[: data.draw(st.integers(0, len(raw)))]
+    plan = data.draw(st.sampled_from([Plan((REDACT,) * width), Plan((None,) * width, DETECT)]))
+    side: Side | None = Side.UPSTREAM
+    shown = b""
+    try:
+        shown = RowMasker(fields(*[25] * width), plan).rows(bytes(raw))
+    except WireError as error:
+        side = error.side
+    assert side is Side.UPSTREAM
+    if shown:
+        assert len(read(shown)) == len(read(bytes(raw)))
+
+
+actions = st.sampled_from([None, b"", b"constant", ..., lambda v: v[::-1] * 2, lambda v: None])
+
+
+def outcome(call: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return call(*args)
+    except ValueError as error:
+        return ("error", str(error))
+
+
+@st.composite
+def runs(draw: st.DrawFn) -> tuple[int, bytes]:
+    """A run of rows, often broken in one place."""
+    width = draw(st.integers(0, 4))
+    array = st.sampled_from(
+        [
+            struct.pack(">iiIii", 1, 0, 25, 2, 1) + b"\0\0\0\1a\xff\xff\xff\xff",
+            struct.pack(">iiI", 0, 0, 25),
+            struct.pack(">iiIiiiiii", 3, 0, 25, -1, 1, -1, 1, 0, 1),
+            struct.pack(">iiIiiii", 2, 0, 25, -1, 1, -1, 1),
+        ]
+    )
+    cell = value | array | st.binary(min_size=8, max_size=8)
+    table = draw(st.lists(st.lists(cell, min_size=width, max_size=width), max_size=4))
+    raw = bytearray(frames(table))
+    for _ in range(draw(st.integers(0, 2)) if raw else 0):
+        raw[draw(st.integers(0, len(raw) - 1))] = draw(st.integers(0, 255))
+    if draw(st.booleans()):
+        raw = raw[: draw(st.integers(0, len(raw)))]
+    return width, bytes(raw)
+
+
+@pytest.mark.skipif(not rows.COMPILED, reason="the row loops are not compiled here")
+@settings(max_examples=400)
+@example((2, b"D\x7f\xff\xff\xff\0\2"), [None, ...], b"\1\1", 0)
+@example((1, b"D\0\0\0\x0a\0\1\x7f\xff\xff\xff"), [b""], b"\1", 0)
+@given(
+    runs(),
+    st.lists(actions, max_size=4),
+    st.lists(st.integers(0, 4), max_size=4).map(bytes),
+    st.integers(0, 9),
+)
+def test_the_compiled_loops_are_the_same(
+    run: tuple[int, bytes], acts: list[Any], looks: bytes, at: int
+) -> None:
+    width, raw = run
+    acts = (acts + [None] * width)[:width]
+    looks = (looks + bytes(width))[:width]
+    for name, *args in (
+        ("mask_rows", raw, tuple(acts)),
+        ("gather", raw, looks),
+        ("walk", raw, at, b"D"),
+    ):
+        assert outcome(getattr(_rowloop, name), *args) == outcome(getattr(rowloop, name), *args)
+
+
+def test_walk_stops_at_the_last_whole_frame(loop: Any) -> None:
+    run = frame([b"a"]) + frame([None])
+    assert loop.walk(run + b"Z\0\0\0\5I", 0, b"D") == len(run)
+    assert loop.walk(run + b"Z\0\0\0\5I", 0, b"DZ") == len(run) + 6
+    assert loop.walk(run[:-1], 0, b"D") == len(frame([b"a"]))
+    assert loop.walk(run, len(run), b"D") == len(run)
+    assert loop.walk(run, 99, b"D") == 99
+    with pytest.raises(ValueError):
+        loop.walk(b"D\0\0\0\3", 0, b"D")
+    with pytest.raises(ValueError):
+        loop.walk(b"D\xff\xff\xff\xff", 0, b"D")
+
+
+@pytest.mark.skipif(not rows.COMPILED, reason="the row loops are not compiled here")
+def test_the_compiled_loops_refuse_what_is_no_mask() -> None:
+    with pytest.raises(TypeError):
+        _rowloop.mask_rows(frame([b"a"]), (lambda v: "text",))  # type: ignore[arg-type, return-value]
+    with pytest.raises(ZeroDivisionError):
+        _rowloop.mask_rows(frame([b"a"]), (lambda v: 1 // 0,))  # type: ignore[arg-type, return-value]
