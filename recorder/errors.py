@@ -25,5 +25,14 @@ class FormatError(Exception):
         self.torn = torn
 
 
+class ContradictionError(FormatError):
+    """Every checksum holds, and yet the parts of a file do not belong
+    together: somebody wrote it so."""
+
+
 class MissingKeyError(Exception):
     """Bytes are sealed or withheld, and no key that was given opens them."""
+
+
+class UnknownSessionError(Exception):
+    """No session, or more than one, goes by that name."""

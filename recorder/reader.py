@@ -1,0 +1,81 @@
+"""Opens recordings: a Log file, or a session that is still in a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from recorder import framing, records
+from recorder.errors import UnknownSessionError
+from recorder.live import LiveSession, live_sessions
+from recorder.log_reader import LogFile
+from recorder.records import Entry
+from recorder.state import LOG_SUFFIX, sessions_directory
+
+Recording = LogFile | LiveSession
+
+
+class Record(NamedTuple):
+    """A decoded record: ``at`` in nanoseconds since the session's start.
+    ``gap`` is the number of records that are missing before the next one."""
+
+    seq: int
+    at: int
+    entries: list[Entry]
+    gap: int
+    offset: int
+
+
+def decoded(recording: Recording) -> Iterator[Record]:
+    """The records of a recording. Raises ``FormatError`` where it breaks,
+    after yielding all that is before."""
+    decoder = records.Decoder()
+    for item in recording.stored():
+        body = records.unpack(item.body, item.offset)
+        if item.kind == framing.DATA:
+            entries = decoder.entries(body, item.offset)
+            yield Record(body[1], body[2], entries, 0, item.offset)
+        elif item.kind == framing.GAP:
+            yield Record(body[1], body[2], [], body[3] - body[1], item.offset)
+
+
+def every_log(state: Path) -> Iterator[Path]:
+    """Paths of all finished Logs, oldest day first."""
+    root = sessions_directory(state)
+    yield from sorted(root.glob(f"[0-9]*/[0-9]*/[0-9]*/[!.]*{LOG_SUFFIX}"))
+
+
+def open_recording(state: Path, name: str) -> Recording:
+    """A recording by path, by the session's id, or by the start of it.
+
+    ``UnknownSessionError`` when there is none or more than one; ``OSError``
+    and ``FormatError`` from opening.
+    """
+    path = Path(name)
+    if path.suffix == LOG_SUFFIX or "/" in name or path.is_file():
+        if not path.exists():
+            raise UnknownSessionError(f"no such file: {name}")
+        return LogFile(path)
+    wanted = name.upper()
+    if not wanted.isascii() or not wanted.isalnum():
+        raise UnknownSessionError(f"not a session's id: {name}")
+    logs = {p.stem: p for p in every_log(state) if p.stem.upper().startswith(wanted)}
+    exact = [p for stem, p in logs.items() if stem.upper() == wanted]
+    if exact:
+        return LogFile(exact[0])
+    live = {
+        str(s.header["session"]): s
+        for s in live_sessions(state / "journal")
+        if str(s.header["session"]).upper().startswith(wanted)
+    }
+    for session, recording in live.items():
+        if session.upper() == wanted:
+            return recording
+    names = sorted({*logs, *live})
+    if not names:
+        raise UnknownSessionError(f"no session {name} in {state}")
+    if len(names) > 1:
+        some = ", ".join(names[:5])
+        raise UnknownSessionError(f"{name} is the start of {len(names)} sessions: {some}")
+    return LogFile(logs[names[0]]) if names[0] in logs else live[names[0]]
