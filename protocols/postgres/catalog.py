@@ -20,7 +20,7 @@ from protocols.postgres.fields import Field
 from protocols.postgres.kinds import BUILTIN, FIRST_OWN_OID, Shape
 from protocols.postgres.lookup import CatalogErrand, Missing, Snapshot
 from protocols.postgres.relations import Origins, Relation, Relations
-from protocols.postgres.tracing import trace
+from protocols.sql.trace import trace_view
 from protocols.sql.words import Output
 
 __all__ = [
@@ -45,7 +45,7 @@ class _Catalog:
 
     def __init__(self) -> None:
         self.token = object()
-        self.relations = Relations(trace)
+        self.relations = Relations(trace_view)
         self.names: dict[int, str] = {}
         self.shapes: dict[int, Shape] = {}
 
@@ -118,7 +118,7 @@ def learn(memory: dict[object, object], result: object) -> None:
     if result.token is not catalog.token:
         return
     if len(catalog.relations) > _MOST or len(catalog.shapes) > _MOST:
-        catalog.relations = Relations(trace)
+        catalog.relations = Relations(trace_view)
         catalog.names.clear()
         catalog.shapes.clear()
     catalog.relations.merge(result.relations)

@@ -96,13 +96,9 @@ class Relation:
         return self.kind in ("v", "m") and not self.system
 
 
-Trace: TypeAlias = Callable[
-    [str, Callable[[str, str], "Sequence[str] | None"]],
-    "Sequence[Sequence[tuple[str, str, str]] | None] | None",
-]
-"""Given a view's SELECT and a function from (schema, relation) to column
-names: what each output column reads, as (schema, relation, column), None for
-an output or a view that is not understood."""
+Trace: TypeAlias = Callable[[str, Sequence[str]], "Sequence[Sequence[tuple[str, str, str]] | None]"]
+"""``protocols.sql.trace_view``: given a view's SELECT and the names of its
+columns, what each reads, as (schema, relation, column); None is unknown."""
 
 
 class Relations:
@@ -115,7 +111,7 @@ class Relations:
         self._by_oid: dict[int, Relation] = {}
         self._by_name: dict[tuple[str, str], int] = {}
         self._origins: dict[tuple[int, int], Origins] = {}
-        self._traces: dict[int, Sequence[Sequence[tuple[str, str, str]] | None] | None] = {}
+        self._traces: dict[int, Sequence[Sequence[tuple[str, str, str]] | None]] = {}
 
     def __len__(self) -> int:
         return len(self._by_oid)
@@ -163,16 +159,13 @@ class Relations:
         """A view's column: its own name (rules may name views), and those of
         all that it reads."""
         if view.oid not in self._traces:
-            self._traces[view.oid] = (
-                None if view.definition is None else self._trace(view.definition, self._columns)
-            )
+            names = tuple(view.columns[number] for number in sorted(view.columns))
+            self._traces[view.oid] = self._trace(view.definition or "", names)
         outputs = self._traces[view.oid]
         # A view's attributes are numbered as its outputs are, without gaps:
         # columns of a view can be added and renamed, but never dropped.
-        if outputs is None or attnum < 1 or len(outputs) != len(view.columns):
-            return None
-        reads = outputs[attnum - 1] if attnum <= len(outputs) else None
-        if reads is None:
+        reads = outputs[attnum - 1] if 1 <= attnum <= len(outputs) else None
+        if reads is None or len(outputs) != len(view.columns):
             return None
         found = _union(self._named(*read, depth + 1) for read in reads)
         return None if found is None else _union(((view.column(name),), found))
@@ -193,13 +186,6 @@ class Relations:
             if name == column:
                 return self._find(known.oid, attnum, depth)
         return None
-
-    def _columns(self, schema: str, relation: str) -> Sequence[str] | None:
-        oid = self._by_name.get((schema or "pg_catalog", relation))
-        known = self.get(oid) if oid is not None else None
-        if known is None:
-            return None
-        return tuple(known.columns[attnum] for attnum in sorted(known.columns))
 
     def _names(self, relation: Relation, column: str) -> Origins:
         """The column's name in the relation, in all its descendants (whose
