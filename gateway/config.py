@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 
-class ConfigErrors(Exception):  # noqa: N818  (a sentence: it tells many)
+class ConfigErrors(Exception):
     """Everything that is wrong with a configuration; one line each."""
 
     def __init__(self, errors: tuple[str, ...]) -> None:
@@ -137,7 +137,8 @@ class TargetConfig:
     """A named upstream. ``tls`` is one of libpq's six modes.  ``auth`` are the
     methods by which the gateway will prove itself (``Challenge.method``; the
     word ``none`` lets the upstream ask for nothing).  ``databases`` are globs
-    of what a client may ask for; empty: only ``database``.  ``groups``: who
+    of what a client may ask for; empty: only ``database``, and where that is
+    "" too, only what the upstream gives to who names none.  ``groups``: who
     may reach the target at all; empty: every proven principal (the policy
     still decides each command)."""
 

@@ -10,6 +10,7 @@ from gateway.config import ClaimNames, IssuerConfig, PrincipalConfig
 from gateway.config_table import Table
 from gateway.identity.jwks import ALGORITHMS, JwksInvalid, read_jwks
 from gateway.identity.keys import VerifierInvalid, is_verifier, parse_verifier
+from gateway.policy.globs import complaint
 from gateway.secrets.references import ReferenceInvalid, Secret
 
 KINDS = ("ci", "agent", "person")
@@ -112,8 +113,10 @@ def _required(table: Table) -> dict[str, tuple[str, ...]]:
     for claim, value in raw.items():
         globs = [value] if isinstance(value, str) else value
         if not isinstance(globs, list) or not globs or not all(isinstance(g, str) for g in globs):
-            inner.error(claim, "must be a text or a list of texts, which may hold * and ?")
+            inner.error(claim, "must be a text or a list of texts, which may hold *")
             continue
+        for wrong in filter(None, map(complaint, globs)):
+            inner.error(claim, f"has a bad pattern: {wrong}")
         out[claim] = tuple(globs)
     return out
 

@@ -10,6 +10,7 @@ import protocols
 from gateway.addresses import Network, is_loopback, why_refused
 from gateway.config import Address, ListenerConfig, TargetConfig
 from gateway.config_table import Table
+from gateway.policy.globs import complaint
 from gateway.policy.words import nearest
 from gateway.secrets.references import ReferenceInvalid, Secret
 
@@ -80,6 +81,8 @@ def read_target(name: str, table: Table, durability: str) -> TargetConfig:
             "password", 'is missing (auth = ["none"] is for an upstream that asks for none)'
         )
     database, databases = table.text("database"), table.texts("databases")
+    for wrong in filter(None, map(complaint, databases)):
+        table.error("databases", f"has a bad pattern: {wrong}")
     target = TargetConfig(
         name=name,
         protocol=protocol,

@@ -159,6 +159,7 @@ def _listeners(
         if listener.address.port and listener.address in taken:
             report.error((*place, "address"), "is that of an earlier listener")
         taken.add(listener.address)
+        # An empty protocol is one that was reported already.
         if listener.target:
             target = targets.get(listener.target)
             if target is None:
@@ -167,12 +168,14 @@ def _listeners(
                     f'is "{listener.target}", which is not a target'
                     f"{nearest(listener.target, targets)}",
                 )
-            elif target.protocol != listener.protocol:
+            elif target.protocol != listener.protocol and target.protocol and listener.protocol:
                 report.error(
                     (*place, "target"),
                     f"speaks {target.protocol}, and this listener {listener.protocol}",
                 )
-        elif targets and not any(t.protocol == listener.protocol for t in targets.values()):
+        elif listener.protocol and not any(
+            t.protocol in (listener.protocol, "") for t in targets.values()
+        ):
             report.error((*place, "protocol"), f"is {listener.protocol}, which no target speaks")
 
 

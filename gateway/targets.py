@@ -8,26 +8,27 @@ from collections.abc import Iterable, Mapping
 import protocols
 from gateway.addresses import Address, dialable
 from gateway.config import Config, TargetConfig
-from gateway.identity.claims import glob
+from gateway.policy.globs import compile_globs
 from gateway.policy.principal import Principal
 from gateway.secrets.references import Secret
 from protocols.contract import ProtocolKind
 
 
-class TargetRefused(Exception):  # noqa: N818
+class TargetRefused(Exception):
     """The text is fit for the client."""
 
 
 class Target:
     """A named upstream, ready for use; see ``TargetConfig`` for the fields."""
 
-    __slots__ = ("config", "kind", "own")
+    __slots__ = ("_allows", "config", "kind", "own")
 
     def __init__(self, config: TargetConfig, own: Iterable[Address] = ()) -> None:
         """``own`` are the gateway's listeners, which are never dialled."""
         self.config = config
         self.kind: ProtocolKind = protocols.load(config.protocol)
         self.own = tuple(own)
+        self._allows = compile_globs(config.databases)
 
     @property
     def name(self) -> str:
@@ -71,18 +72,19 @@ class Target:
         """The database upstream for what the client asked for; TargetRefused
         when the target has none such.
 
-        "" and the target's own name mean its default database; the target's
-        name and a slash may come before a database's name.
+        "" and the target's own name mean its default database, which is ""
+        (the upstream's own default) where the configuration names none at all;
+        the target's name and a slash may come before a database's name.
         """
         config = self.config
         wanted = requested.removeprefix(f"{config.name}/")
         if wanted in ("", config.name):
-            if config.database:
+            if config.database or not config.databases:
                 return config.database
             raise TargetRefused(
                 f'target {config.name} has no default database; ask for "{config.name}/<database>"'
             )
-        if wanted == config.database or any(glob(g).fullmatch(wanted) for g in config.databases):
+        if wanted == config.database or self._allows(wanted):
             return wanted
         hint = f'; ask for "{config.database}"' if config.database else ""
         raise TargetRefused(f"target {config.name} has no such database for you{hint}")

@@ -10,6 +10,8 @@ tells a stranger which names are local.
 
 from __future__ import annotations
 
+import hmac
+
 from gateway.config import Config, PrincipalConfig
 from gateway.identity.bindings import Bindings
 from gateway.identity.errors import Refused
@@ -41,6 +43,7 @@ class Authority:
         self._bindings = Bindings(config.state, world)
         self.tickets = Tickets(config.state, world)
         self._world = world
+        self._print_key = world.chance(32)
         self._derived: dict[str, tuple[bytes, Verifier]] = {}
 
     def offer(self, claimed: str) -> Offer:
@@ -113,10 +116,9 @@ class Authority:
         return self._from_password(principal.name, text)
 
     def _from_password(self, name: str, password: str) -> Verifier:
-        # Keyed by a verifier of the password itself, so that nothing beside
-        # the verifier stays in memory and a changed password is noticed.
+        # The print tells a changed password and gives none away.
         known = self._derived.get(name)
-        print_of = derive(password, name.encode(), 1).stored_key
+        print_of = hmac.digest(self._print_key, password.encode(), "sha256")
         if known is not None and known[0] == print_of:
             return known[1]
         made = derive(password, self._world.chance(SALT_BYTES))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 from gateway.config import IssuerConfig
 from gateway.identity.errors import Refused
+from gateway.policy.globs import compile_globs
 from gateway.policy.principal import Principal
 
 _MOST_DEPTH = 4
@@ -23,7 +23,7 @@ def principal_of(issuer: IssuerConfig, claims: Mapping[str, Any], expires: float
     _flatten(claims, "", flat, 0)
     for claim, globs in issuer.required.items():
         values = _texts(look_up(claims, claim))
-        if not any(glob(g).fullmatch(v) for g in globs for v in values):
+        if not any(map(compile_globs(globs), values)):
             raise Refused(
                 f"issuer {issuer.name}: the claim {claim} is not one of {', '.join(globs)}",
                 f"the token's claim {claim} is not accepted here",
@@ -101,16 +101,3 @@ def _flatten(claims: Mapping[str, Any], prefix: str, out: dict[str, str], depth:
         for name, value in claims.items():
             if isinstance(value, dict):
                 _flatten(value, f"{prefix}{name}.", out, depth + 1)
-
-
-@lru_cache(maxsize=1024)
-def glob(pattern: str) -> re.Pattern[str]:
-    """``*`` stands for any text (also over ``/`` and ``:``), ``?`` for one
-    character; the rest for itself. Stars in a row are one, and each part
-    between stars is found at its first place, so matching can't blow up."""
-    parts = [re.escape(p).replace(r"\?", ".") for p in re.split(r"\*+", pattern)]
-    if len(parts) == 1:
-        return re.compile(parts[0], re.DOTALL)
-    # Atomic groups: the first place of a middle part is as good as any later.
-    middle = "".join(f"(?>.*?{p})" for p in parts[1:-1] if p)
-    return re.compile(f"{parts[0]}{middle}.*{parts[-1]}", re.DOTALL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """``reason`` is for the log; ``public`` is for the client and tells
     nothing that would help a forger. Neither quotes the evidence."""
 

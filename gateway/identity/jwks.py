@@ -30,7 +30,7 @@ LEAST_RSA_BITS = 2048
 _CURVES = {"EC": {"P-256": "ES256"}, "OKP": {"Ed25519": "EdDSA"}}
 
 
-class JwksInvalid(ValueError):  # noqa: N818
+class JwksInvalid(ValueError):
     """Not a usable key set. The message continues "the set ..."."""
 
 
@@ -103,6 +103,11 @@ def _key(entry: object) -> SignatureKey | None:
     public: dict[str, Any] = {
         name: entry[name] for name in ("kty", "n", "e", "crv", "x", "y") if name in entry
     }
+    modulus = public.get("n", "")
+    if not isinstance(modulus, str) or len(modulus) > MOST_RSA_BITS // 6 + 4:
+        return None
+    if algorithm == "RS256" and len(modulus) < LEAST_RSA_BITS // 6:
+        return None
     try:
         key = JWKRegistry.import_key(public)
     except (JoseError, ValueError, TypeError, KeyError):

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 import re
-import stringprep
-import unicodedata
 
 from protocols.contract import Verifier
+from protocols.postgres.saslprep import prepared
+from protocols.postgres.scram import make_verifier
 
 ITERATIONS = 4096
 """PostgreSQL's default (scram_iterations)."""
@@ -26,7 +25,7 @@ _BASE64 = r"[A-Za-z0-9+/]+={0,2}"
 _FORM = re.compile(rf"SCRAM-SHA-256\$([0-9]{{1,8}}):({_BASE64})\$({_BASE64}):({_BASE64})")
 
 
-class VerifierInvalid(ValueError):  # noqa: N818
+class VerifierInvalid(ValueError):
     """Not a verifier. The message continues a sentence about its key."""
 
 
@@ -52,7 +51,7 @@ def parse_verifier(text: str) -> Verifier:
     return Verifier(salt, iterations, stored, server)
 
 
-def make_verifier(password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
+def verifier_text(password: str, salt: bytes, iterations: int = ITERATIONS) -> str:
     """The verifier text for ``password``; ``salt`` is SALT_BYTES of chance."""
     made = derive(password, salt, iterations)
     salt64, stored, server = (
@@ -63,10 +62,8 @@ def make_verifier(password: str, salt: bytes, iterations: int = ITERATIONS) -> s
 
 def derive(password: str, salt: bytes, iterations: int = ITERATIONS) -> Verifier:
     """What a server stores of ``password`` (RFC 5802 section 3)."""
-    salted = hashlib.pbkdf2_hmac("sha256", saslprep(password), salt, iterations)
-    client_key = hmac.digest(salted, b"Client Key", "sha256")
-    server_key = hmac.digest(salted, b"Server Key", "sha256")
-    return Verifier(salt, iterations, hashlib.sha256(client_key).digest(), server_key)
+    raw = password.encode("utf-8", "surrogateescape")
+    return make_verifier(prepared(raw), salt, iterations)
 
 
 def matches(verifier: Verifier, password: str) -> bool:
@@ -74,38 +71,3 @@ def matches(verifier: Verifier, password: str) -> bool:
     ``iterations`` rounds of PBKDF2, the comparison takes constant time."""
     made = derive(password, verifier.salt, verifier.iterations)
     return hmac.compare_digest(made.stored_key, verifier.stored_key)
-
-
-_PROHIBITED = (
-    stringprep.in_table_c12,
-    stringprep.in_table_c21_c22,
-    stringprep.in_table_c3,
-    stringprep.in_table_c4,
-    stringprep.in_table_c5,
-    stringprep.in_table_c6,
-    stringprep.in_table_c7,
-    stringprep.in_table_c8,
-    stringprep.in_table_c9,
-    stringprep.in_table_a1,
-)
-
-
-def saslprep(password: str) -> bytes:
-    """RFC 4013 as PostgreSQL does it: a password that the profile prohibits
-    is used as it is, so that it still works."""
-    raw = password.encode("utf-8", "surrogateescape")
-    if password.isascii():
-        return raw
-    mapped = "".join(
-        " " if stringprep.in_table_c12(c) else c
-        for c in password
-        if not stringprep.in_table_b1(c) or stringprep.in_table_c12(c)
-    )
-    text = unicodedata.normalize("NFKC", mapped)
-    if not text or any(test(c) for c in text for test in _PROHIBITED):
-        return raw
-    if any(stringprep.in_table_d1(c) for c in text):
-        ends = stringprep.in_table_d1(text[0]) and stringprep.in_table_d1(text[-1])
-        if not ends or any(stringprep.in_table_d2(c) for c in text):
-            return raw
-    return text.encode("utf-8")

@@ -11,12 +11,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from joserfc import jwt
-from joserfc.errors import ClaimError, JoseError
+from joserfc.errors import ClaimError, JoseError, SecurityWarning
 from joserfc.jws import JWSRegistry
 
 from gateway.config import IssuerConfig
@@ -26,6 +27,9 @@ from gateway.identity.sources import FileKeys, KeySource, UrlKeys
 from gateway.identity.strict_json import StrictDecoder, loads
 from gateway.policy.principal import Principal
 from gateway.world import World
+
+# RFC 9864 renames EdDSA; issuers go on to say it, and here it means Ed25519 only.
+warnings.filterwarnings("ignore", "EdDSA is deprecated", SecurityWarning)
 
 LIMIT = 16 << 10
 """Characters of a token."""

@@ -8,7 +8,7 @@ import math
 from typing import Any, NoReturn
 
 
-class DuplicateKey(ValueError):  # noqa: N818
+class DuplicateKey(ValueError):
     """An object names a key twice."""
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 
-class ReferenceInvalid(ValueError):  # noqa: N818
+class ReferenceInvalid(ValueError):
     """The text is not a reference of a known scheme. The message continues a
     sentence whose subject is the key that holds the text."""
 
 
-class SecretUnavailable(Exception):  # noqa: N818
+class SecretUnavailable(Exception):
     """The reference is well-formed and what it names can't be had now."""

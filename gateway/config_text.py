@@ -1,0 +1,128 @@
+"""What ``gateway init`` writes. Both texts load and check clean as they are;
+lines that begin with ``#`` and no space are settings to switch on."""
+
+from __future__ import annotations
+
+from typing import Final
+
+GATEWAY: Final = """\
+# Wirewarden's configuration. `gateway check` tells what is wrong with it.
+# Durations are written "30s", "5m", "12h"; sizes "64KiB", "1MiB", "1GiB".
+# Paths are relative to the directory of this file.
+
+version = 1
+state = "state"              # journals, logs, tickets, approvals
+policy = "policy.toml"       # the rules
+workers = 1                  # processes that share the listeners
+
+[recording]
+durability = "os"            # "os": survives a killed gateway; "disk": a power cut too
+originals = "withhold"       # of masked values: "withhold", or "seal" to the auditors' keys
+#auditors = ["auditor.pub"]
+low_water = "1GiB"           # less free space: no new sessions
+critical = "256MiB"          # less still: open sessions end
+
+[limits]
+connections = 1000           # in each worker
+per_address = 200
+greeting = "20s"             # time for TLS and proof
+idle = "0"                   # "0": a quiet session may stay
+message = "1MiB"             # the largest client message
+held = "4MiB"                # bytes that may wait behind a question
+approvals_per_principal = 20 # commands that one principal may have waiting
+dial = "10s"                 # time to reach an upstream
+
+# Where clients connect. Off loopback tls is "require" and needs a certificate.
+[[listener]]
+address = "127.0.0.1:6432"
+protocol = "postgres"
+#target = "prod-db"          # else the client's database says: prod-db, or prod-db/app
+#tls = "require"             # "require", "allow" or "off"
+#certificate = "gateway.crt" # PEM, the whole chain
+#key = "gateway.key"
+
+# Who may connect: bearers of tokens of these issuers, in the password field.
+# An issuer speaks for everyone that it gives tokens to: say with `required`
+# which of them you mean, by claims that can't be renamed.
+#[issuer.github]
+#iss = "https://token.actions.githubusercontent.com"
+#audience = "wirewarden"     # must be the token's only audience
+#algorithms = ["RS256"]      # of RS256, ES256, EdDSA
+#jwks = "https://token.actions.githubusercontent.com/.well-known/jwks"  # or a file
+#kind = "ci"                 # "ci", "agent" or "person": rules can tell them apart
+#required = { repository_owner_id = "1234567", event_name = ["push", "workflow_dispatch"] }
+#max_age = "1h"              # since the token was issued
+#leeway = "30s"              # for clocks that differ
+#bind = "address"            # a token works from the first address that used it; or "none"
+#[issuer.github.claims]
+#subject = "sub"
+#run = "run_id"              # joins the sessions of one run
+#tags = { repository = "repository", environment = "environment" }
+
+# People and programs with a password of this gateway: a SCRAM-SHA-256 verifier
+# (as in PostgreSQL's pg_authid), or a reference to one or to the password.
+[principal.alice]
+password = "ref+env://ALICE_PASSWORD"
+groups = ["dba"]
+kind = "person"              # "person", "ci" or "agent"
+#tags = { team = "data" }
+
+# What can be reached. Clients never see the user or the password.
+[target.prod-db]
+protocol = "postgres"
+upstream = "127.0.0.1:5432"
+user = "app"
+password = "ref+env://PROD_DB_PASSWORD"   # or "ref+file://secrets.toml#prod/password"
+database = "app"             # where a client goes that names none
+#databases = ["app", "report_*"]
+#tls = "verify-full"         # libpq's words; off loopback this is the default,
+#                            # on loopback "disable" is
+#ca = "upstream-ca.crt"      # else the system's authorities
+#auth = ["scram-sha-256-plus", "scram-sha-256"]  # also "md5", "cleartext", "none"
+#durability = "disk"
+#groups = ["dba"]            # who may come in at all; else everyone who is proven
+#allow_addresses = ["169.254.10.0/24"]  # link-local ones are refused else
+"""
+
+POLICY: Final = """\
+# Wirewarden's rules. Block wins over hold, hold over mask, mask over allow, and
+# what no rule allows is denied. `gateway explain` says which rule fires and why.
+
+version = 1
+default = "deny"
+
+[sets]
+pii = ["*.email", "*.ssn", "*.card_number"]
+
+# Everyone may look, and change rows.
+[[rule]]
+id = "read-and-write"
+on = ["sql.select", "sql.insert", "sql.update", "sql.delete"]
+verdict = "allow"
+
+# Transactions and harmless settings that every driver uses.
+[[rule]]
+id = "session"
+on = ["sql.transaction", "sql.set", "sql.show"]
+verdict = "allow"
+
+[[rule]]
+id = "unbounded-write"
+on = ["sql.update", "sql.delete"]
+where = { has_where = false }
+verdict = "block"
+message = "an UPDATE or DELETE needs a WHERE"
+
+[[rule]]
+id = "delete-needs-approval"
+on = "sql.delete"
+verdict = "hold"
+approve = { groups = ["dba"], count = 1, ttl = "30m" }
+message = "a DELETE on production needs a second pair of eyes"
+
+[[rule]]
+id = "pii-masked"
+on = "sql.select"
+verdict = "mask"
+mask = [{ columns = "@pii", with = "redact" }]
+"""
