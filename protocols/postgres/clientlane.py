@@ -1,0 +1,684 @@
+"""The client's lane of the query phase: frames, judged before they move.
+
+Bytes between ``_start`` and ``_pos`` of the buffer are decided and not yet in
+the outbox, so that a read whose questions are all answered at once leaves as
+the one bytes object that came in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from protocols.contract import (
+    Allow,
+    Answer,
+    Command,
+    Parameter,
+    Part,
+    Phase,
+    Question,
+    Refuse,
+)
+from protocols.errors import LimitError
+from protocols.outbox import Outbox
+from protocols.postgres.flight import (
+    BIND,
+    CALL,
+    CLOSE,
+    DESCRIBE_PORTAL,
+    DESCRIBE_STATEMENT,
+    EXECUTE,
+    ONE_COPY_END,
+    ONE_SYNC,
+    OUR_DESCRIBE,
+    PARSE,
+    QUERY,
+    REFUSED,
+    REFUSED_QUERY,
+    Flight,
+)
+from protocols.postgres.frames import (
+    CLIENT_KINDS,
+    HEADER,
+    HEADER_SIZE,
+    SIMPLE_KINDS,
+    TERMINATE,
+    TOO_LARGE,
+    broken,
+    frame,
+    read_bind,
+    read_call,
+    read_execute,
+    read_parse,
+    read_query,
+    read_target,
+    text_end,
+)
+from protocols.postgres.intent import Change, Intent, study
+from protocols.postgres.portals import NAME, UNSURE, Learnt, Run, Statement, Unsure, judged
+from protocols.postgres.refusal import (
+    Substitutes,
+    canceled_error,
+    refused_error,
+    unknown_statement_error,
+)
+from protocols.wire import Mark, Side
+
+CLIENT: Final = Side.CLIENT
+UPSTREAM: Final = Side.UPSTREAM
+
+STATEMENTS: Final = 10_000
+"""The most names of prepared statements that a session may hold."""
+
+_COPY_KINDS: Final = frozenset(b"dcfHSX")
+_UNDISCARDED: Final = frozenset(b"SX")
+_FORMS: Final = ("text", "binary")
+_ALL: Final = Change(b"", True)
+
+LEXER_GUARD: Final = Refuse(
+    "client_encoding must stay UTF8 and standard_conforming_strings on,"
+    " or the gateway and the server would read different statements",
+    "lexer-guard",
+)
+REBOUND: Final = Refuse("what it runs has been prepared anew since it was judged", "lexer-guard")
+CROWDED: Final = Refuse(f"a session may hold {STATEMENTS} prepared statements", "", "busy")
+UNMASKABLE: Final = Refuse("the result of a FunctionCall can't be masked")
+
+
+class ClientLane:
+    """What the client says, in order. Errors: ``WireError`` of the client."""
+
+    __slots__ = (
+        "_allowed",
+        "_base",
+        "_buf",
+        "_chunks",
+        "_flight",
+        "_left",
+        "_limit",
+        "_need",
+        "_next",
+        "_numbers",
+        "_outbox",
+        "_pos",
+        "_session",
+        "_size",
+        "_start",
+        "_streamed",
+        "_substitutes",
+        "_taken",
+        "asked",
+        "last_masked",
+        "left",
+        "over",
+        "stuck",
+    )
+
+    def __init__(self, flight: Flight, outbox: Outbox, numbers: Iterator[int]) -> None:
+        self._flight = flight
+        self._outbox = outbox
+        self._numbers = numbers
+        self._limit = flight.opening.limit
+        self._session = flight.opening.session
+        self._substitutes = Substitutes(flight.opening.session, flight.opening.chance)
+        self._base = outbox.arrived[CLIENT]
+        self._buf = b""
+        self._start = 0
+        self._pos = 0
+        self._chunks: list[bytes] = []
+        self._size = 0
+        self._taken = 0
+        self._need = 0
+        self._left = 0
+        self._streamed = True
+        self.stuck = False
+        self._next = 0
+        self._allowed: Run | Statement | None = None
+        self.asked = 0
+        self.last_masked = 0
+        self.over = False
+        self.left = False
+
+    # What comes in
+
+    def receive(self, data: bytes) -> list[Question]:
+        """``data`` arrived; b"" is the end of the client's stream."""
+        if self.over:
+            self._outbox.take(CLIENT, data)
+            return []
+        if not data:
+            self.hang_up()
+            return []
+        if not self._buf:
+            self._buf = data
+        else:
+            self._chunks.append(data)
+            self._size += len(data)
+            if self.asked or self.stuck or len(self._buf) + self._size < self._need:
+                return []
+            self._join()
+        return self.scan()
+
+    def retry(self) -> list[Question]:
+        """The server has spoken: go on if the lane waited for that."""
+        if not self.stuck or self.over:
+            return []
+        self.stuck = False
+        self._join()
+        return self.scan()
+
+    def settle(self) -> None:
+        """The relay is about to drain the outbox: what waits is parked."""
+        if self.over or not (self.asked or self.stuck):
+            return
+        self._flush(self._pos)
+        self._park()
+        if self._says_goodbye():
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """The client is gone: what waits stays, the server is told."""
+        self._flush(self._pos)
+        self.finish()
+        if not self._left:
+            self._outbox.send(UPSTREAM, TERMINATE, Mark.OURS)
+
+    def finish(self) -> None:
+        """Nothing more moves upstream; what is here is put on record."""
+        self._park()
+        self.over = True
+        self.asked = 0
+        self.stuck = False
+        self._buf = b""
+        self._chunks.clear()
+        self._base = self._outbox.arrived[CLIENT]
+        self._size = self._start = self._pos = 0
+
+    @property
+    def waiting(self) -> bool:
+        """True while bytes are behind a question, or behind the server."""
+        return self.asked != 0 or self.stuck
+
+    @property
+    def between(self) -> bool:
+        """True when no frame to the server is half sent."""
+        return not self._left
+
+    @property
+    def held(self) -> int:
+        """Bytes that wait behind a question."""
+        if self.asked or self.stuck:
+            return len(self._buf) + self._size - self._pos
+        return 0
+
+    @property
+    def unforwarded(self) -> int:
+        """Bytes that are not in the outbox yet."""
+        return self._base + len(self._buf) + self._size - self._outbox.arrived[CLIENT]
+
+    # Answers
+
+    def answer(self, answer: Answer) -> list[Question]:
+        """The answer to the question ``asked``."""
+        if isinstance(answer, Allow):
+            self.asked = 0
+            self._allow(answer.masked)
+        elif isinstance(answer, Refuse):
+            self._refuse(refused_error(answer, self._session))
+        else:
+            raise TypeError(f"a Command can't be answered with {type(answer).__name__}")
+        self._join()
+        return self.scan()
+
+    def withdraw(self) -> None:
+        """The client asked to cancel what waits. What comes after it goes on
+        when the server has answered, for nobody is here to ask then."""
+        self._refuse(canceled_error(self._session))
+        self.stuck = True
+
+    # Bytes
+
+    def _join(self) -> None:
+        if self._chunks:
+            self._buf = b"".join((self._buf, *self._chunks))
+            self._chunks.clear()
+            self._size = self._taken = 0
+
+    def _park(self) -> None:
+        """Account for all that is here as taken."""
+        outbox = self._outbox
+        known = outbox.arrived[CLIENT] - self._base
+        if known < len(self._buf):
+            outbox.take(CLIENT, self._buf[known:] if known else self._buf)
+        for chunk in self._chunks[self._taken :]:
+            outbox.take(CLIENT, chunk)
+        self._taken = len(self._chunks)
+
+    def _flush(self, upto: int) -> None:
+        """Send on what is decided, up to ``upto`` of the buffer."""
+        start = self._start
+        if start == upto:
+            return
+        self._start = upto
+        outbox = self._outbox
+        known = outbox.arrived[CLIENT] - self._base
+        if start < known:
+            cut = min(upto, known)
+            outbox.forward(CLIENT, self._buf[start:cut], self._base + start)
+            start = cut
+        if start < upto:
+            outbox.pass_on(CLIENT, self._buf[start:upto])
+
+    def _drop(self, at: int, upto: int) -> None:
+        """Keep ``buf[at:upto]`` from the server."""
+        self._flush(at)
+        known = self._outbox.arrived[CLIENT] - self._base
+        if upto > known:
+            self._outbox.take(CLIENT, self._buf[max(at, known) : upto])
+        self._start = upto
+
+    def _says_goodbye(self) -> bool:
+        """True when a Terminate waits behind the question."""
+        self._join()
+        self._taken = 0
+        buf = self._buf
+        at = self._next if self.asked else self._pos
+        while at + HEADER_SIZE <= len(buf):
+            kind, length = HEADER(buf, at)
+            if kind not in CLIENT_KINDS or length < 4:
+                return False
+            if kind == 88:
+                return True
+            at += 1 + int(length)
+        return False
+
+    # Frames
+
+    def scan(self) -> list[Question]:
+        """Go through the buffer until it ends or a question stops the lane."""
+        buf = self._buf
+        end = len(buf)
+        pos = self._pos
+        flight = self._flight
+        names = flight.names
+        limit = self._limit
+        need = HEADER_SIZE
+        while True:
+            if self._left:
+                step = min(self._left, end - pos)
+                if not self._streamed:
+                    self._drop(pos, pos + step)
+                self._left -= step
+                pos += step
+                if self._left:
+                    break
+            if end - pos < HEADER_SIZE:
+                if pos < end and buf[pos] not in CLIENT_KINDS:
+                    raise broken("unknown type of message")
+                break
+            kind, length = HEADER(buf, pos)
+            if kind not in CLIENT_KINDS:
+                raise broken("unknown type of message")
+            if length < 4 or (length != 4 and kind in SIMPLE_KINDS):
+                raise broken("a message with an impossible length")
+            nxt: int = pos + 1 + length
+            if flight.open_copy and kind not in _COPY_KINDS:
+                raise broken("a message that can't stand inside of COPY FROM STDIN")
+            if kind == 100:
+                self._left = length + 1
+                if length > 0x4000_0004:
+                    raise LimitError(CLIENT, "a CopyData is longer than any can be", TOO_LARGE)
+                self._streamed = flight.discard_batch != names.batch and flight.copy_wanted
+                continue
+            if length > limit:
+                raise LimitError(
+                    CLIENT, f"a message is longer than the {limit} bytes allowed", TOO_LARGE
+                )
+            if nxt > end:
+                need = nxt - pos
+                break
+            if flight.discard_batch == names.batch and kind not in _UNDISCARDED:
+                self._drop(pos, nxt)
+                pos = nxt
+                continue
+            self._pos = pos
+            if kind == 66:
+                question = self._bind(buf, pos, nxt)
+            elif kind == 69:
+                question = None
+                if not self._execute(buf, pos, nxt):
+                    pos = nxt
+                    continue
+            elif kind == 83:
+                self._sync()
+                pos = nxt
+                continue
+            elif kind in (67, 68):
+                self._name(kind, buf, pos, nxt)
+                pos = nxt
+                continue
+            elif kind == 80:
+                question = self._parse(buf, pos, nxt)
+            elif kind == 81:
+                question = self._query(buf, pos, nxt)
+            elif kind == 70:
+                question = self._call(buf, pos, nxt)
+            elif kind == 72:
+                pos = nxt
+                continue
+            elif kind == 88:
+                self._pos = nxt
+                self._flush(nxt)
+                self.left = True
+                self.finish()
+                return []
+            else:
+                if kind == 102:
+                    text_end(buf, pos + 5, nxt)
+                if self._copy_end():
+                    pos = nxt
+                else:
+                    self._drop(pos, nxt)
+                    pos = nxt
+                continue
+            if question is not None:
+                return [question]
+            if self.stuck:
+                return []
+            pos = self._pos
+        self._pos = pos
+        self._flush(pos)
+        if pos == end:
+            self._base += end
+            self._buf = b""
+        else:
+            self._base += pos
+            self._buf = buf[pos:]
+            self._need = need
+        self._start = self._pos = 0
+        return []
+
+    def _ask(self, command: Command, allowed: Run | Statement | None, nxt: int) -> Command:
+        self.asked = command.number
+        self._allowed = allowed
+        self._next = nxt
+        return command
+
+    def _query(self, buf: bytes, pos: int, nxt: int) -> Command | None:
+        intent = study(read_query(buf, pos + 5, nxt))
+        self._next = nxt
+        if intent.guarded:
+            self._refuse(refused_error(LEXER_GUARD, self._session))
+            return None
+        parts = intent.parts
+        found: tuple[Statement | None, ...] = ()
+        if intent.steps:
+            runs = self._runs(intent)
+            if runs is None:
+                return None
+            found = runs
+            parts = judged(intent, found, self._flight.names.doubted)
+        run = Run(next(self._numbers), intent, False, 0)
+        run.runs = found
+        return self._ask(
+            Command(run.command, Phase.RUN, intent.text, parts, (), ("query",)), run, nxt
+        )
+
+    def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | None:
+        parsed = read_parse(buf, pos + 5, nxt)
+        intent = study(parsed.text)
+        self._next = nxt
+        if intent.guarded:
+            self._refuse(refused_error(LEXER_GUARD, self._session))
+            return None
+        if len(self._flight.names.now) >= STATEMENTS and parsed.name:
+            self._refuse(refused_error(CROWDED, self._session))
+            return None
+        statement = Statement(parsed.name, intent, parsed.types, self._flight.names.batch)
+        number = next(self._numbers)
+        context = (parsed.name.decode("utf-8", "surrogateescape"),)
+        return self._ask(
+            Command(number, Phase.PREPARE, intent.text, intent.parts, (), context), statement, nxt
+        )
+
+    def _bind(self, buf: bytes, pos: int, nxt: int) -> Command | None:
+        name, source, values = read_bind(buf, pos + 5, nxt)
+        flight = self._flight
+        names = flight.names
+        if names.changed or names.all_changed or len(source) > NAME:
+            statement = names.find(source, flight.learning())
+        else:
+            statement = names.now.get(source)
+        self._next = nxt
+        if statement is None:
+            self._refuse(unknown_statement_error(source))
+            return None
+        if isinstance(statement, Unsure):
+            self.stuck = True
+            return None
+        intent = statement.intent
+        parts = intent.parts
+        found: tuple[Statement | None, ...] = ()
+        if intent.steps:
+            runs = self._runs(intent)
+            if runs is None:
+                return None
+            found = runs
+            parts = judged(intent, found, names.doubted)
+        elif names.doubted and statement.name in names.doubted:
+            parts = judged(intent, (statement,), names.doubted)
+        run = Run(next(self._numbers), intent, False, names.batch)
+        run.name = name[:NAME]
+        run.runs = found
+        parameters: tuple[Parameter, ...] = ()
+        if values:
+            types = statement.types
+            if len(types) < len(values):
+                types += ("",) * (len(values) - len(types))
+            parameters = tuple(
+                [
+                    Parameter(value, _FORMS[form], type_)
+                    for (value, form), type_ in zip(values, types, strict=False)
+                ]
+            )
+        context = (source.decode("utf-8", "surrogateescape"),)
+        return self._ask(
+            Command(run.command, Phase.RUN, intent.text, parts, parameters, context), run, nxt
+        )
+
+    def _call(self, buf: bytes, pos: int, nxt: int) -> Command:
+        oid, values = read_call(buf, pos + 5, nxt)
+        run = Run(next(self._numbers), None, False, 0)
+        why = "runs a function by its number, without any text"
+        part = Part("sql.function_call", (), {}, False, why)
+        parameters = tuple(Parameter(value, _FORMS[form]) for value, form in values)
+        text = f"function call oid {oid}"
+        return self._ask(
+            Command(run.command, Phase.RUN, text, (part,), parameters, ("function call",)),
+            run,
+            nxt,
+        )
+
+    def _execute(self, buf: bytes, pos: int, nxt: int) -> bool:
+        """True when the Execute was replaced; ``_pos`` is past it then."""
+        name = read_execute(buf, pos + 5, nxt)
+        flight = self._flight
+        run = flight.portals.get(name[:NAME])
+        if run is None:
+            command = self.last_masked
+            run = Run(command, None, flight.masked and command != 0, flight.names.batch)
+        elif run.runs and self._runs(run.intent) != run.runs:
+            self._next = nxt
+            self.stuck = False
+            self._refuse(refused_error(REBOUND, self._session))
+            return True
+        if flight.skipping:
+            return False
+        if run.masked and not run.described:
+            run.described = True
+            self._flush(pos)
+            self._outbox.send(UPSTREAM, frame(68, b"P" + name + b"\0"), Mark.OURS)
+            flight.queue.append((OUR_DESCRIBE, run))
+        if run.intent is not None and run.intent.steps and not run.learnt:
+            self._learn(run, flight.names.batch)
+        flight.queue.append((EXECUTE, run))
+        return False
+
+    def _name(self, kind: int, buf: bytes, pos: int, nxt: int) -> None:
+        """Describe (68) or Close (67)."""
+        what, name = read_target(buf, pos + 5, nxt)
+        flight = self._flight
+        if flight.skipping:
+            return
+        name = name[:NAME]
+        if what == 80:
+            if kind == 68:
+                run = flight.portals.get(name)
+                if run is not None:
+                    run.described = True
+                flight.queue.append((DESCRIBE_PORTAL, run))
+            else:
+                flight.portals.pop(name, None)
+                flight.queue.append((CLOSE, None))
+        elif kind == 68:
+            flight.queue.append((DESCRIBE_STATEMENT, flight.names.now.get(name)))
+        else:
+            change = Change(name)
+            batch = flight.names.batch
+            flight.names.expect(change, None, batch)
+            flight.queue.append((CLOSE, (change, None, batch)))
+
+    def _sync(self) -> None:
+        flight = self._flight
+        if flight.open_copy:
+            flight.spare += 1
+            return
+        flight.names.batch += 1
+        flight.skipping = False
+        flight.queue.append(ONE_SYNC)
+
+    def _copy_end(self) -> bool:
+        """CopyDone or CopyFail: True when it is for a COPY that was allowed."""
+        flight = self._flight
+        if flight.open_copy:
+            flight.open_copy = False
+            flight.copying = False
+            return True
+        if not flight.copy_wanted:
+            return False
+        flight.queue.append(ONE_COPY_END)
+        return True
+
+    # Verdicts
+
+    def _allow(self, masked: bool) -> None:
+        """What was asked about goes on."""
+        flight = self._flight
+        names = flight.names
+        subject = self._allowed
+        self._allowed = None
+        kind = self._buf[self._pos]
+        if flight.skipping:
+            self._pos = self._next
+            return
+        if isinstance(subject, Statement):
+            names.expect(Change(subject.name), subject, subject.batch)
+            flight.queue.append((PARSE, subject))
+        elif subject is not None:
+            if masked:
+                if kind == 70:
+                    self._refuse(refused_error(UNMASKABLE, self._session))
+                    return
+                subject.masked = True
+                subject.sight = None
+                flight.veiled = True
+                self.last_masked = subject.command
+            intent = subject.intent
+            if kind == 66:
+                flight.portals[subject.name] = subject
+                flight.queue.append((BIND, subject))
+            else:
+                subject.batch = names.batch + 1
+                names.batch += 2
+                if intent is not None and intent.steps:
+                    self._learn(subject, subject.batch)
+                flight.queue.append((QUERY if kind == 81 else CALL, subject))
+            if intent is not None:
+                if intent.opaque:
+                    names.doubt()
+                if intent.defines:
+                    flight.dirty = flight.displaced = True
+                if intent.paths:
+                    flight.displaced = True
+        self._pos = self._next
+
+    def _refuse(self, error: bytes) -> None:
+        """What was asked about is replaced by a statement that fails."""
+        flight = self._flight
+        self.asked = 0
+        self._allowed = None
+        kind = self._buf[self._pos]
+        self._drop(self._pos, self._next)
+        if not flight.skipping:
+            if kind in b"QF":
+                refusal, raw = self._substitutes.query(error)
+                flight.queue.append((REFUSED_QUERY, refusal))
+                flight.names.batch += 2
+            else:
+                unnamed = kind == 80 and self._buf[self._pos + 5] == 0
+                refusal, raw = self._substitutes.parse(error, unnamed=unnamed)
+                flight.queue.append((REFUSED, refusal))
+                flight.discard_batch = flight.names.batch
+            self._outbox.send(UPSTREAM, raw, Mark.OURS)
+        elif kind not in b"QF":
+            flight.discard_batch = flight.names.batch
+        self._pos = self._next
+
+    # Statements by name in SQL
+
+    def _runs(self, intent: Intent | None) -> tuple[Statement | None, ...] | None:
+        """The statements that the EXECUTEs of ``intent`` run, or None while
+        the server must first say what their names mean (the lane waits)."""
+        flight = self._flight
+        here: dict[bytes, Statement | None] = {}
+        gone = False
+        found: list[Statement | None] = []
+        for step in intent.steps if intent is not None else ():
+            if step is None:
+                continue
+            if step.runs is not None:
+                if step.runs in here or gone:
+                    found.append(here.get(step.runs))
+                    continue
+                known = flight.names.find(step.runs, flight.learning())
+                if known is UNSURE:
+                    self.stuck = True
+                    return None
+                assert not isinstance(known, Unsure)
+                found.append(known)
+            elif step.change is not None:
+                if step.change.everything:
+                    here.clear()
+                    gone = True
+                else:
+                    here[step.change.name] = self._stated(step.change, step.meaning, 0)
+        return tuple(found)
+
+    def _learn(self, run: Run, batch: int) -> None:
+        """Running ``run`` will change names: note it, statement by statement."""
+        names = self._flight.names
+        learnt: list[Learnt] = []
+        for step in run.intent.steps if run.intent is not None else ():
+            change = step.change if step is not None else None
+            if step is None or change is None:
+                learnt.append((None, None, batch))
+                continue
+            statement = self._stated(change, step.meaning, batch)
+            names.expect(change, statement, batch)
+            learnt.append((change, statement, batch))
+        run.learnt = tuple(learnt)
+
+    @staticmethod
+    def _stated(change: Change, meaning: Intent | None, batch: int) -> Statement | None:
+        return None if meaning is None else Statement(change.name, meaning, (), batch)

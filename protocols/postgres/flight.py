@@ -1,0 +1,151 @@
+"""What is in flight: the requests that the server has yet to answer, in order.
+
+The client lane appends to it what it forwards, the upstream lane takes from it
+what the server answers.  A request is a pair of its kind and its subject.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from typing import Any, Final, TypeAlias
+
+from protocols.contract import Destined, Opening, Screen
+from protocols.postgres.intent import Change
+from protocols.postgres.portals import Learnt, Names, Run
+
+PARSE: Final = 0
+BIND: Final = 1
+CLOSE: Final = 2
+DESCRIBE_STATEMENT: Final = 3
+DESCRIBE_PORTAL: Final = 4
+OUR_DESCRIBE: Final = 5
+EXECUTE: Final = 6
+QUERY: Final = 7
+CALL: Final = 8
+SYNC: Final = 9
+COPY_END: Final = 10
+REFUSED: Final = 11
+"""Our failing Parse in place of an extended message."""
+REFUSED_QUERY: Final = 12
+"""Our failing Query in place of a Query or FunctionCall."""
+
+Request: TypeAlias = tuple[int, Any]
+
+ONE_SYNC: Final[Request] = (SYNC, None)
+ONE_COPY_END: Final[Request] = (COPY_END, None)
+
+STANDALONE: Final = frozenset((QUERY, CALL, SYNC, REFUSED_QUERY))
+"""Kinds that end with a ReadyForQuery of their own."""
+
+
+class Flight:
+    """The state that both lanes share.
+
+    ``skipping``: the server ignores everything until a Sync that hasn't been
+    sent.  ``copying``: the server reads CopyData now.  ``open_copy``: it will
+    also swallow Sync until CopyDone or CopyFail.  ``spare``: Syncs that it may
+    or may not have swallowed.  ``veiled``: text that comes from the server may
+    quote masked values.  ``dirty``: the open transaction has run DDL.
+    ``displaced``: an unqualified name may mean something else to this session
+    than to a new one (its search path, a temporary table).
+    """
+
+    __slots__ = (
+        "copying",
+        "destined",
+        "detect",
+        "dirty",
+        "discard_batch",
+        "displaced",
+        "masked",
+        "names",
+        "open_copy",
+        "opening",
+        "own",
+        "portals",
+        "queue",
+        "skipping",
+        "spare",
+        "status",
+        "veiled",
+    )
+
+    def __init__(self, opening: Opening, destined: Destined) -> None:
+        self.opening = opening
+        self.destined = destined
+        self.masked = destined.masked
+        self.own: Screen | None = destined.own
+        self.detect: Screen | None = None
+        self.queue: deque[Request] = deque()
+        self.names = Names()
+        self.portals: dict[bytes, Run] = {}
+        self.skipping = False
+        self.copying = False
+        self.open_copy = False
+        self.spare = 0
+        self.veiled = False
+        self.dirty = False
+        self.discard_batch = 0
+        self.displaced = False
+        self.status = 73
+
+    def learning(self) -> Iterator[Learnt]:
+        """The changes to names that the server hasn't confirmed, in order."""
+        for kind, subject in self.queue:
+            if kind == PARSE:
+                yield Change(subject.name), subject, subject.batch
+            elif kind == CLOSE:
+                if subject is not None:
+                    yield subject
+            elif kind in (EXECUTE, QUERY):
+                yield from subject.learnt[subject.done :]
+
+    def skip(self) -> None:
+        """The server failed an extended message: it skips to the next Sync."""
+        queue = self.queue
+        while queue and queue[0][0] != SYNC:
+            kind, subject = queue.popleft()
+            if kind == BIND:
+                portal: Run = subject
+                if self.portals.get(portal.name) is portal:
+                    del self.portals[portal.name]
+        if not queue:
+            self.skipping = True
+        self.names.recount(self.learning())
+
+    def begin_copy_in(self) -> None:
+        """CopyInResponse: from here the server reads CopyData and swallows
+        every Sync that was sent before CopyDone or CopyFail."""
+        self.copying = True
+        self.open_copy = True
+        queue = self.queue
+        kept = [queue.popleft()]
+        while queue:
+            request = queue.popleft()
+            if request[0] == COPY_END:
+                self.open_copy = False
+                self.copying = False
+                break
+            if request[0] == SYNC:
+                self.spare += 1
+            else:
+                kept.append(request)
+        queue.extendleft(reversed(kept))
+
+    def end_copy_in(self, *, good: bool) -> None:
+        """The COPY FROM STDIN of the request in turn is over."""
+        self.copying = False
+        self.open_copy = False
+        if good:
+            self.spare = 0
+
+    @property
+    def copy_wanted(self) -> bool:
+        """True while CopyData may be for a COPY that was allowed."""
+        if self.copying:
+            return True
+        return any(
+            kind in (QUERY, EXECUTE) and subject.intent is not None and subject.intent.copies_in
+            for kind, subject in self.queue
+        )

@@ -1,0 +1,132 @@
+"""What a text means to the wire: its parts, and what it does to names.
+
+This is the seam to ``protocols.sql``; the query phase knows statements only in
+these words.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from protocols.contract import EffectKind, Part
+from protocols.sql.analyse import analyse
+from protocols.sql.findings import unparsed
+from protocols.sql.words import Statement as SqlStatement
+
+_CACHED: Final = 4096
+"""Texts up to this many bytes are remembered, 2048 of them."""
+
+_LEXER: Final = frozenset(("client_encoding", "standard_conforming_strings"))
+_OPAQUE: Final = frozenset(("sql.do", "sql.call", "sql.unparsed"))
+_PATHS: Final = frozenset(("search_path", "*"))
+
+
+class Change(NamedTuple):
+    """A change to what a name means; ``everything``: all names are dropped."""
+
+    name: bytes
+    everything: bool = False
+
+
+class Step(NamedTuple):
+    """What one statement has to do with prepared statements: the name that
+    it ``runs``, or a ``change`` after which the name has ``meaning``."""
+
+    runs: bytes | None
+    change: Change | None
+    meaning: Intent | None
+
+
+class Intent:
+    """A text, understood as far as it can be. Immutable once made.
+
+    ``steps`` has one entry per statement, () when none has to do with names.
+    ``copies_in``: it may read CopyData.  ``guarded``: it changes a setting
+    that the lexer depends on.  ``opaque``: code runs that may do anything to
+    names.  ``defines``: it may change what the catalog says.  ``paths``: it
+    changes what unqualified names mean.
+    """
+
+    __slots__ = (
+        "complete",
+        "copies_in",
+        "defines",
+        "guarded",
+        "opaque",
+        "parts",
+        "paths",
+        "raw",
+        "statements",
+        "steps",
+        "text",
+    )
+
+    def __init__(
+        self,
+        raw: bytes,
+        text: str,
+        parts: tuple[Part, ...],
+        statements: tuple[SqlStatement, ...] = (),
+    ) -> None:
+        self.raw = raw
+        self.text = text
+        self.parts = parts
+        self.statements = statements
+        self.complete = all(part.complete for part in parts)
+        self.guarded = any(
+            effect.kind is EffectKind.CONTROL and effect.of == "setting" and effect.object in _LEXER
+            for part in parts
+            for effect in part.effects
+        )
+        self.opaque = any(part.action in _OPAQUE and not part.complete for part in parts)
+        self.defines = self.opaque or any(part.facts.get("is_ddl") is not False for part in parts)
+        self.paths = any(
+            changed is None or (isinstance(changed, tuple) and not _PATHS.isdisjoint(changed))
+            for changed in (part.facts.get("sets") for part in parts)
+        )
+        self.copies_in = self.opaque or any(
+            s.copy is not None and s.copy.direction == "in" and s.copy.via == "stdio"
+            for s in statements
+        )
+        steps = tuple(_step(s) for s in statements)
+        self.steps: tuple[Step | None, ...] = steps if any(steps) else ()
+
+
+def _step(statement: SqlStatement) -> Step | None:
+    if statement.execute is not None:
+        return Step(_name(statement.execute), None, None)
+    if statement.prepare is not None:
+        prepared = statement.prepare
+        meaning = Intent(
+            prepared.text.encode("utf-8", "surrogateescape"), prepared.text, prepared.parts
+        )
+        return Step(None, Change(_name(prepared.name)), meaning)
+    if statement.deallocate is not None:
+        name = statement.deallocate
+        return Step(None, Change(_name(name), everything=not name), None)
+    if statement.discard == "all":
+        return Step(None, Change(b"", everything=True), None)
+    return None
+
+
+def _name(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def study(raw: bytes) -> Intent:
+    """What ``raw``, the text of a Query or Parse without its NUL, means."""
+    return _remembered(raw) if len(raw) <= _CACHED else _studied(raw)
+
+
+def _studied(raw: bytes) -> Intent:
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        part = unparsed("the text is not UTF-8")
+        return Intent(raw, raw.decode("utf-8", "surrogateescape"), (part,))
+    analysis = analyse(text)
+    return Intent(raw, text, analysis.parts, analysis.statements)
+
+
+_remembered = lru_cache(maxsize=2048)(_studied)

@@ -1,0 +1,204 @@
+"""What the server knows by name: prepared statements and portals.
+
+A name means what the server thinks it means, and the server learns of changes
+only when it gets to them, and of none that it skips.  So two maps: ``sure``,
+what the server has confirmed, and ``now``, what it has if all that is in
+flight succeeds.  Within one batch (up to Sync) ``now`` is exact for whatever
+comes later in that batch: a failure before it would skip it too.  Across
+batches a name with changes in flight may mean several texts; ``find`` then
+says ``UNSURE`` and the lane waits until the server has spoken.
+
+Names are cut to 63 bytes, for that is how the server's tables compare them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from protocols.contract import Part
+from protocols.postgres.fields import Field
+from protocols.postgres.intent import Change, Intent
+
+NAME: Final = 63
+
+
+class Statement:
+    """A prepared statement: by Parse, or by PREPARE in SQL."""
+
+    __slots__ = ("batch", "intent", "name", "types")
+
+    def __init__(self, name: bytes, intent: Intent, types: tuple[str, ...], batch: int) -> None:
+        self.name = name
+        self.intent = intent
+        self.types = types
+        self.batch = batch
+
+    def same(self, other: Statement) -> bool:
+        """True when it makes no difference to a judge which of them runs."""
+        return self.intent.raw == other.intent.raw and self.types == other.types
+
+
+class Sight:
+    """What may be seen of rows: ``OPEN`` all, ``HIDDEN`` none. Anything else
+    in its place masks them."""
+
+    __slots__ = ("name",)
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+OPEN: Final = Sight("open")
+HIDDEN: Final = Sight("hidden")
+
+
+class Run:
+    """Something that runs: a Query, or a portal from its Bind on.
+
+    ``sight`` is None until it is known what may be seen of its rows.
+    ``learnt`` is what running it does to names, one entry per statement.
+    """
+
+    __slots__ = (
+        "batch",
+        "command",
+        "described",
+        "done",
+        "fields",
+        "intent",
+        "learnt",
+        "masked",
+        "name",
+        "refusal",
+        "runs",
+        "sight",
+    )
+
+    def __init__(self, command: int, intent: Intent | None, masked: bool, batch: int) -> None:
+        self.command = command
+        self.intent = intent
+        self.masked = masked
+        self.batch = batch
+        self.sight: object = None if masked else OPEN
+        self.fields: tuple[Field, ...] | None = None
+        self.described = False
+        self.done = 0
+        self.refusal: bytes = b""
+        self.name = b""
+        self.learnt: tuple[Learnt, ...] = ()
+        self.runs: tuple[Statement | None, ...] = ()
+
+
+Learnt: TypeAlias = "tuple[Change | None, Statement | None, int]"
+"""A change to a name (None: no change), the statement that the name means
+after it (None: nothing), and the batch that it was sent in."""
+
+
+class Unsure:
+    """The type of ``UNSURE``."""
+
+    __slots__ = ()
+
+
+UNSURE: Final = Unsure()
+
+
+class Names:
+    """The prepared statements of a session, as its server sees them.
+
+    ``batch`` counts the units that fail as a whole: it grows with each Sync
+    and around each Query. ``doubted`` are the names that were there when code
+    ran that can't be read: it may have prepared anything under them.
+    """
+
+    __slots__ = ("all_changed", "batch", "changed", "doubted", "now", "sure")
+
+    def __init__(self) -> None:
+        self.sure: dict[bytes, Statement] = {}
+        self.now: dict[bytes, Statement] = {}
+        self.changed: dict[bytes, int] = {}
+        self.all_changed = 0
+        self.batch = 1
+        self.doubted: set[bytes] = set()
+
+    def find(self, name: bytes, flying: Iterable[Learnt]) -> Statement | Unsure | None:
+        """What ``name`` means to a message sent now. ``flying`` are the
+        changes that the server hasn't confirmed, in order."""
+        name = name[:NAME]
+        if not self.changed and not self.all_changed:
+            return self.now.get(name)
+        last = max(self.changed.get(name, 0), self.all_changed)
+        if last in (0, self.batch):
+            return self.now.get(name)
+        known = self.sure.get(name)
+        for change, statement, _ in flying:
+            if change is not None and change.name[:NAME] == name and statement is not None:
+                if known is not None and not known.same(statement):
+                    return UNSURE
+                known = statement
+        return known
+
+    def expect(self, change: Change, statement: Statement | None, batch: int) -> None:
+        """A change was sent in ``batch``; note what it means if it succeeds."""
+        if change.everything:
+            self.all_changed = batch
+            self.now = {b"": self.now[b""]} if b"" in self.now else {}
+            return
+        name = change.name[:NAME]
+        self.changed[name] = batch
+        if self.doubted:
+            self.doubted.discard(name)
+        if statement is None:
+            self.now.pop(name, None)
+        else:
+            self.now[name] = statement
+
+    def doubt(self) -> None:
+        """Code runs that can't be read. A name that is prepared after it is
+        what it says: preparing one that exists fails."""
+        self.doubted.update(name for name in self.now if name)
+
+    def confirm(self, change: Change, statement: Statement | None) -> None:
+        """The server said that it made this change."""
+        if change.everything:
+            self.sure = {b"": self.sure[b""]} if b"" in self.sure else {}
+        elif statement is None:
+            self.sure.pop(change.name[:NAME], None)
+        else:
+            self.sure[change.name[:NAME]] = statement
+
+    def recount(self, flying: Iterable[Learnt]) -> None:
+        """Changes that were sent were skipped: build ``now`` again."""
+        self.now = dict(self.sure)
+        self.changed.clear()
+        self.all_changed = 0
+        for change, statement, batch in flying:
+            if change is not None:
+                self.expect(change, statement, batch)
+
+    def settle(self) -> None:
+        """Nothing is in flight: what is sure is all there is."""
+        if self.changed or self.all_changed:
+            self.changed.clear()
+            self.all_changed = 0
+
+
+def judged(
+    intent: Intent, runs: Iterable[Statement | None], doubted: set[bytes]
+) -> tuple[Part, ...]:
+    """The parts of ``intent``, and of the statements that its EXECUTEs run;
+    an unknown or doubted one makes it incomplete."""
+    parts = list(intent.parts)
+    why = ""
+    for statement in runs:
+        if statement is None:
+            why = "runs a prepared statement that the gateway has not seen"
+        else:
+            if statement.intent is not intent:
+                parts.extend(statement.intent.parts)
+            if statement.name in doubted:
+                why = "code that can't be read may have prepared another statement of that name"
+    if why:
+        parts.append(Part("sql.execute", (), {}, False, why))
+    return tuple(parts)

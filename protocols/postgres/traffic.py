@@ -1,0 +1,160 @@
+"""The query phase of a session: both lanes, from the first ReadyForQuery on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from protocols.contract import Answer, Destined, Opening, Question, Refuse
+from protocols.errors import WireError
+from protocols.outbox import Outbox
+from protocols.postgres.clientlane import ClientLane
+from protocols.postgres.flight import Flight
+from protocols.postgres.frames import TERMINATE
+from protocols.postgres.messages import fatal, refusal
+from protocols.postgres.refusal import notice
+from protocols.postgres.serverlane import ServerLane
+from protocols.wire import Mark, Side, Span
+
+CLIENT: Final = Side.CLIENT
+UPSTREAM: Final = Side.UPSTREAM
+
+
+class Traffic:
+    """The methods are those of ``protocols.contract.Conversation``.
+
+    ``moves`` settles before it drains: what still waits for an answer is put
+    on record as taken, and leaves later as FORWARD.
+    """
+
+    __slots__ = ("_client", "_closing", "_flight", "_outbox", "_server", "_session")
+
+    def __init__(
+        self,
+        opening: Opening,
+        destined: Destined,
+        outbox: Outbox,
+        numbers: Iterator[int],
+        parameters: dict[str, str],
+    ) -> None:
+        flight = Flight(opening, destined)
+        self._flight = flight
+        self._outbox = outbox
+        self._session = opening.session
+        self._client = ClientLane(flight, outbox, numbers)
+        self._server = ServerLane(flight, outbox, numbers, parameters)
+        self._closing = False
+
+    def receive(self, side: Side, data: bytes) -> list[Question]:
+        """Bytes of ``side`` arrived; b"" is its end. Errors: ``WireError``."""
+        try:
+            if side is CLIENT:
+                return self._client.receive(data)
+            if data:
+                questions = self._server.receive(data)
+                if self._client.stuck:
+                    questions = questions + self._client.retry()
+                return questions
+            self._upstream_ended()
+            return []
+        except WireError as error:
+            self._farewell(error)
+            raise
+
+    def answer(self, number: int, answer: Answer) -> list[Question]:
+        """Answer the question ``number``. ``KeyError`` when nothing waits for
+        it, ``TypeError`` when that is no answer to it."""
+        try:
+            if number and number == self._client.asked:
+                return self._client.answer(answer)
+            if number and number == self._server.asked:
+                questions = self._server.answer(answer)
+                if self._client.stuck:
+                    questions = questions + self._client.retry()
+                return questions
+        except WireError as error:
+            self._farewell(error)
+            raise
+        if self.closing:
+            return []
+        raise KeyError(number)
+
+    def settle(self) -> None:
+        """Park what waits for an answer; ``moves`` calls it."""
+        if self._client.waiting:
+            self._client.settle()
+
+    def moves(self) -> list[Span]:
+        """What became of bytes since the last call, in order."""
+        if self._client.waiting:
+            self._client.settle()
+        return self._outbox.drain()
+
+    def say(self, number: int, text: str) -> None:
+        """A NoticeResponse, at the next place between frames."""
+        if not self.closing:
+            self._server.say(notice(text))
+
+    def withdraw(self, number: int) -> None:
+        """Refuse the waiting command ``number`` as canceled by the client."""
+        if number and number == self._client.asked:
+            self._client.withdraw()
+
+    def dismiss(self, refuse: Refuse) -> None:
+        """End the session now, in PostgreSQL's words."""
+        self._end(refusal(refuse, self._session))
+
+    @property
+    def closing(self) -> bool:
+        if self._closing:
+            return True
+        client = self._client
+        if client.over:
+            # After Terminate the server still answers what came before it.
+            return not (client.left and self._flight.queue)
+        return False
+
+    @property
+    def held(self) -> int:
+        return self._client.held + self._server.held
+
+    @property
+    def unforwarded(self) -> tuple[int, int]:
+        return self._client.unforwarded, self._server.unforwarded
+
+    def _upstream_ended(self) -> None:
+        """The server closed the connection."""
+        if self._server.fatal or self._client.over:
+            self._end(b"")
+        else:
+            self._end(
+                refusal(
+                    Refuse("the upstream closed the connection", kind="upstream"), self._session
+                )
+            )
+
+    def _farewell(self, error: WireError) -> None:
+        """A peer broke the protocol: say so to the client, end both legs."""
+        if error.side is CLIENT:
+            hint = f"Gateway session {self._session}."
+            raw = fatal(error.code or "08P01", f"protocol error: {error.message}", hint=hint)
+        else:
+            reason = f"the upstream broke the protocol: {error.message}"
+            raw = refusal(Refuse(reason, kind="upstream"), self._session)
+        self._end(raw)
+
+    def _end(self, last: bytes) -> None:
+        """``last`` is the final word to the client, where it can be said."""
+        if self._closing:
+            return
+        self._closing = True
+        client, server = self._client, self._server
+        between = server.between
+        if not client.over:
+            client.finish()
+            if client.between and not server.over:
+                self._outbox.send(UPSTREAM, TERMINATE, Mark.OURS)
+        if not server.over:
+            server.finish()
+        if last and between:
+            self._outbox.send(CLIENT, last, Mark.OURS)
