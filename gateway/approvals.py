@@ -94,19 +94,24 @@ class Approvals:
 
     def close(self) -> None:
         """End what this process still asks for, and close the store."""
-        if self._alive >= 0:
-            self.lapse(self._instance, "the gateway stopped")
-            (self._locks / self._instance).unlink(missing_ok=True)
-            os.close(self._alive)
-            self._alive = -1
-        self._store.close()
+        try:
+            if self._alive >= 0:
+                self.lapse(self._instance, "the gateway stopped")
+                (self._locks / self._instance).unlink(missing_ok=True)
+        finally:
+            if self._alive >= 0:
+                os.close(self._alive)
+                self._alive = -1
+            self._store.close()
 
     # -- the gateway's side -------------------------------------------------
 
     def request(self, request: ApprovalRequest) -> Approval:
         """Ask. The approval is pending when this returns, and on disk.
-        ``ApprovalError`` when nobody could ever approve it: no need, a need without a group
-        or a count, or more text than a person can read."""
+
+        ``ApprovalError`` when nobody could ever approve it: no need, a need
+        without a group or a count, or more text than a person can read.
+        """
         if not request.needs:
             raise ApprovalError("no rule says who may approve this")
         for need in request.needs:
@@ -130,8 +135,8 @@ class Approvals:
         return self.get(f"AP-{number}")
 
     def consume(self, id: str, digest: str) -> bool:
-        """Use the approval for what has ``digest``: True exactly once, and only while it is
-        approved, not expired, and for exactly that."""
+        """Use the approval for what has ``digest``: True exactly once, and
+        only while it is approved, not expired, and for exactly that."""
         number = _number(id)
         with self._store.transaction() as db:
             now = self._clock()

@@ -18,13 +18,14 @@ COMMANDS: Final = (
     "approvals",
     "ticket",
     "password",
-    "demo",
     "worker",
 )
 """Each is a module of ``gateway.commands`` with ``add(subparsers)``, which sets
 ``run``: arguments to exit code."""
 
-EPILOG = """exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no (blocked, denied, test failed)"""
+EPILOG = (
+    "exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no (blocked, denied, refused)"
+)
 
 
 def parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ import socket
 import trio
 
 from gateway.leg import Leg
+from gateway.targets import Target
 
 KEEPALIVE_IDLE = 60
 KEEPALIVE_INTERVAL = 15
@@ -17,21 +18,43 @@ class DialError(Exception):
     """The upstream can't be reached; the text is fit for the client."""
 
 
-async def dial(host: str, port: int, seconds: float) -> Leg:
-    """Connect to ``host:port`` within ``seconds``; raises DialError.
+async def dial(target: Target, seconds: float) -> Leg:
+    """Connect to ``target``'s upstream within ``seconds``; raises DialError.
 
-    A host that is a path is a Unix socket's directory, as libpq takes it.
+    The name is resolved once, each address is checked, and exactly the checked
+    address is dialled, so that a name can't point elsewhere in between.
     """
-    with trio.move_on_after(seconds or float("inf")) as scope:
+    host, port = target.upstream
+    with trio.move_on_after(seconds) as scope:
         try:
-            stream = await trio.open_tcp_stream(host, port)
+            found = await trio.socket.getaddrinfo(host, port, type=trio.socket.SOCK_STREAM)
         except OSError as error:
-            raise DialError(f"can't connect to the upstream: {_why(error)}") from error
-        sock = _release(stream.socket)
-        tune(sock)
-        return Leg(sock)
+            raise DialError("the upstream's name can't be resolved") from error
+        why = "it has no address"
+        for family, kind, proto, _, address in found:
+            why = target.why_not(str(address[0]))
+            if why:
+                continue
+            try:
+                return await _connect(family, kind, proto, address)
+            except OSError as error:
+                why = (error.strerror or str(error)).lower()
+        raise DialError(f"can't connect to the upstream: {why}")
     assert scope.cancelled_caught
     raise DialError(f"the upstream did not answer within {seconds:g} s")
+
+
+async def _connect(family: int, kind: int, proto: int, address: tuple[object, ...]) -> Leg:
+    sock = trio.socket.socket(family, kind, proto)
+    try:
+        await sock.connect(address)
+    except BaseException:
+        sock.close()
+        raise
+    # The plain socket inside trio's: the reactor drives it from here on.
+    plain = socket.socket(fileno=sock.detach())
+    tune(plain)
+    return Leg(plain)
 
 
 def tune(sock: socket.socket) -> None:
@@ -42,20 +65,3 @@ def tune(sock: socket.socket) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_IDLE)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, KEEPALIVE_INTERVAL)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, KEEPALIVE_COUNT)
-
-
-def _release(wrapped: trio.socket.SocketType) -> socket.socket:
-    """The plain socket inside trio's: the reactor drives it from here on."""
-    plain = socket.socket(fileno=wrapped.detach())
-    plain.setblocking(False)
-    return plain
-
-
-def _why(error: OSError) -> str:
-    if isinstance(error.__cause__, OSError) and error.__cause__.strerror:
-        return error.__cause__.strerror.lower()
-    if isinstance(error.__cause__, BaseExceptionGroup):
-        for inner in error.__cause__.exceptions:
-            if isinstance(inner, OSError) and inner.strerror:
-                return inner.strerror.lower()
-    return error.strerror.lower() if error.strerror else "all addresses failed"

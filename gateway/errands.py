@@ -34,7 +34,7 @@ async def run_errand(relay: Relay, talk: Talk, purpose: str) -> Done:
     error = ""
     with trio.move_on_after(ERRAND_SECONDS) as scope:
         try:
-            leg = await dial(*relay.target.upstream, relay.services.config.limits.dial)
+            leg = await dial(relay.target, relay.services.config.limits.dial)
             try:
                 await _converse(relay, leg, talk)
                 error = talk.error

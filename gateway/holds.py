@@ -12,8 +12,15 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from gateway.approvals import Approval, ApprovalRequest, ApprovalState, Approvals
+from gateway.approvals import (
+    Approval,
+    ApprovalError,
+    ApprovalRequest,
+    Approvals,
+    ApprovalState,
+)
 from gateway.policy.verdicts import Decision
+from gateway.store import StoreError
 from protocols.contract import Answer, Command, Refuse
 
 if TYPE_CHECKING:
@@ -43,8 +50,8 @@ class Holds:
         self._waiting: dict[str, Waiting] = {}
         self._some = trio.Event()
 
-    async def wait(self, relay: Relay, command: Command, decision: Decision) -> tuple[Answer, str]:
-        """The answer to a held command, and the approval's id."""
+    async def wait(self, relay: Relay, command: Command, decision: Decision) -> Answer:
+        """The answer to a held command."""
         assert relay.principal is not None
         assert relay.target is not None
         rules = ", ".join(decision.rules)
@@ -52,7 +59,7 @@ class Holds:
         most = relay.services.config.limits.approvals
         if most and mine >= most:
             reason = f"{most} commands of {relay.principal.subject} wait for approval already"
-            return Refuse(reason, rule=decision.rules[0], kind="policy"), ""
+            return Refuse(reason, rule=decision.rules[0], kind="policy")
         digest = command.digest(
             relay.target.name,
             relay.principal.issuer,
@@ -78,11 +85,13 @@ class Holds:
         )
         try:
             approval = await trio.to_thread.run_sync(self._approvals.request, request)
-        except Exception as error:
+        except ApprovalError as error:
+            return Refuse(str(error), rule=decision.rules[0], kind="policy")
+        except StoreError as error:
             # No store, no approval: the command does not run.
-            relay.services.alarm("approvals", f"{type(error).__name__}: {error}")
+            relay.services.alarm("approvals", str(error))
             reason = "approvals can't be asked for now"
-            return Refuse(reason, rule=decision.rules[0], kind="policy"), ""
+            return Refuse(reason, rule=decision.rules[0], kind="policy")
         waiting = Waiting(relay, command, approval.id)
         self._waiting[approval.id] = waiting
         self._some.set()
@@ -95,7 +104,7 @@ class Holds:
             raise
         finally:
             del self._waiting[approval.id]
-        return answer, approval.id
+        return answer
 
     async def _until_decided(
         self, waiting: Waiting, approval: Approval, decision: Decision, digest: str, rules: str

@@ -17,6 +17,7 @@ from typing import Protocol as Interface
 import trio
 
 from gateway.leg import Leg
+from protocols.wire import Span
 
 READ = select.EPOLLIN | select.EPOLLRDHUP
 WRITE = select.EPOLLOUT
@@ -37,8 +38,8 @@ class Rider(Interface):
     def writable(self, leg: Leg) -> None:
         """``leg`` can be written again."""
 
-    def release(self) -> None:
-        """What was put on record is safe: send."""
+    def release(self, spans: list[Span]) -> None:
+        """``spans`` are safe on record: send them."""
 
     def fail(self, error: Exception) -> None:
         """The recorder failed, or the rider itself raised: end."""
@@ -54,8 +55,8 @@ class Reactor:
         self._sync = sync
         self._legs: dict[int, tuple[Leg, Rider]] = {}
         self._interest: dict[int, int] = {}
-        self._touched: dict[Rider, None] = {}
-        self._unsynced: dict[Rider, None] = {}
+        self._touched: dict[Rider, list[Span]] = {}
+        self._unsynced: dict[Rider, list[Span]] = {}
         self._sync_wanted = trio.Event()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
@@ -101,10 +102,10 @@ class Reactor:
 
     # -- the rounds -------------------------------------------------------
 
-    def touch(self, rider: Rider) -> None:
-        """``rider`` has put something on record and must be released after the
-        next flush."""
-        self._touched[rider] = None
+    def touch(self, rider: Rider, spans: list[Span]) -> None:
+        """``rider`` has put ``spans`` on record: release them after the next
+        flush."""
+        _add(self._touched, rider, spans)
 
     def wake(self) -> None:
         """Make the running task settle soon (called from a trio task that
@@ -123,17 +124,17 @@ class Reactor:
                 for rider in touched:
                     rider.fail(error)
                 continue
-            for rider in touched:
+            for rider, spans in touched.items():
                 if rider.synced:
-                    self._unsynced[rider] = None
+                    _add(self._unsynced, rider, spans)
                 else:
-                    self._release(rider)
+                    self._release(rider, spans)
             if self._unsynced:
                 self._sync_wanted.set()
 
-    def _release(self, rider: Rider) -> None:
+    def _release(self, rider: Rider, spans: list[Span]) -> None:
         try:
-            rider.release()
+            rider.release(spans)
         except Exception as error:
             rider.fail(error)
 
@@ -189,5 +190,13 @@ class Reactor:
                 for rider in batch:
                     rider.fail(error)
                 continue
-            for rider in batch:
-                self._release(rider)
+            for rider, spans in batch.items():
+                self._release(rider, spans)
+
+
+def _add(waiting: dict[Rider, list[Span]], rider: Rider, spans: list[Span]) -> None:
+    before = waiting.get(rider)
+    if before is None:
+        waiting[rider] = spans
+    else:
+        before.extend(spans)

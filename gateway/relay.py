@@ -8,6 +8,7 @@ given, so that it stands in the journal before the bytes that it gates.
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from gateway.errands import run_errand
 from gateway.identity.errors import Refused
 from gateway.listening import Listener
 from gateway.policy.judge import judge
+from gateway.policy.masks import build
 from gateway.policy.principal import Principal
 from gateway.policy.verdicts import Decision, Verdict
 from gateway.services import Services
@@ -27,7 +29,6 @@ from protocols.contract import (
     Answer,
     Cancel,
     Challenge,
-    Column,
     Command,
     Credential,
     Destination,
@@ -35,7 +36,7 @@ from protocols.contract import (
     Done,
     Errand,
     Mask,
-    Offer,
+    Parameter,
     Phase,
     Proof,
     Proven,
@@ -69,7 +70,6 @@ class Relay:
         self._key: bytes | None = None
         self._decisions: dict[tuple[Phase, str], Decision] = {}
         self._masked: dict[int, Decision] = {}
-        self._refusals: list[Refuse] = []
 
     # -- straight ---------------------------------------------------------
 
@@ -118,18 +118,19 @@ class Relay:
                 del self._masked[next(iter(self._masked))]
         return Allow(masked=True)
 
-    def _write_down(self, command: Command, decision: Decision, approval: str = "") -> None:
+    def _write_down(self, command: Command, decision: Decision) -> None:
+        parameters = command.parameters
         self.session.log.command(
             command.number,
             command.phase.value,
             command.text,
-            verdict=str(decision.verdict),
-            rules=decision.rules,
-            reason=decision.reason,
-            parameters=command.parameters,
+            decision.verdict,
+            decision.rules,
+            decision.reason,
+            decision.policy,
+            parameters=[shown(p) for p in parameters] if parameters else None,
             masks=decision.masks,
             shadow=decision.shadow,
-            approval=approval,
         )
 
     def _result(self, result: Result) -> Answer:
@@ -195,7 +196,7 @@ class Relay:
             principal = await authority.prove(proof, self.session.peer)
         except Refused as refused:
             self.session.log.event(
-                "identity", {"claimed": proof.claimed, "refused": refused.reason}
+                "identity-refused", {"claimed": proof.claimed, "why": refused.reason}
             )
             return self._refused(Refuse(refused.public, kind="identity"))
         self.principal = principal
@@ -243,7 +244,7 @@ class Relay:
             },
         )
         try:
-            leg = await dial(*target.upstream, services.config.limits.dial)
+            leg = await dial(target, services.config.limits.dial)
         except DialError as error:
             return self._refused(Refuse(f"target {target.name}: {error}", kind="upstream"))
         self.session.adopt(leg)
@@ -284,10 +285,10 @@ class Relay:
         decision = self._decisions.get((command.phase, command.text)) or self._judge(command)
         self.holding += 1
         try:
-            answer, approval = await self.services.holds.wait(self, command, decision)
+            self._write_down(command, decision)
+            answer = await self.services.holds.wait(self, command, decision)
         finally:
             self.holding -= 1
-        self._write_down(command, decision, approval)
         if isinstance(answer, Refuse):
             return self._refused(answer)
         return answer
@@ -299,10 +300,10 @@ class Relay:
         if upgrade.side is Side.CLIENT:
             return self.listener.tls_context(), None
         assert self.target is not None
-        return self.target.tls_context(upgrade.alpn), self.target.upstream.host
+        return self.services.upstream_context(self.target, upgrade.alpn), self.target.upstream.host
 
-    def _mask(self, name: str, args: dict[str, object], rule: str) -> Mask:
-        return self.services.mask(name, args, rule)
+    def _mask(self, name: str, args: Mapping[str, object], rule: str) -> Mask:
+        return Mask(name, build(name, args, self.services.mask_key), rule)
 
     def withdraw(self) -> bool:
         """The client asks to cancel: withdraw the command that waits for
@@ -313,3 +314,13 @@ class Relay:
         """The session ends: its key is nobody's."""
         if self._key is not None:
             self.services.cancels.forget(self._key)
+
+
+def shown(parameter: Parameter) -> str | None:
+    """A parameter as people read it; the bytes themselves are in the spans."""
+    value = parameter.value
+    if value is None:
+        return None
+    if parameter.form == "text":
+        return value.decode("utf-8", "backslashreplace")
+    return f"{parameter.type or parameter.form}:{value.hex()}"

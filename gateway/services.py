@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import sys
 import traceback
 from collections.abc import Mapping
@@ -12,9 +13,10 @@ from gateway.approvals import Approvals
 from gateway.config import Config
 from gateway.identity.authority import Authority
 from gateway.listening import Listener
-from gateway.policy.load import Policy
+from gateway.policy.policy import Policy
 from gateway.reactor import Reactor
 from gateway.targets import Target
+from gateway.tls import client_context
 from gateway.world import World
 from protocols.contract import Screen
 from recorder.journal import Journal
@@ -41,11 +43,23 @@ class Services:
     listeners: tuple[Listener, ...]
     reactor: Reactor
     own: Screen | None
+    mask_key: bytes = field(repr=False)
     holds: Holds = field(init=False)
     cancels: Cancels = field(init=False)
     sessions: dict[str, Session] = field(default_factory=dict)
     memory: dict[str, dict[object, object]] = field(default_factory=dict)
     debug: bool = False
+    _contexts: dict[tuple[str, str], ssl.SSLContext] = field(default_factory=dict)
+
+    def upstream_context(self, target: Target, alpn: str) -> ssl.SSLContext:
+        """The TLS context for ``target``, made once: loading authorities takes
+        milliseconds."""
+        key = (target.name, alpn)
+        context = self._contexts.get(key)
+        if context is None:
+            context = client_context(target.tls, target.config.ca, alpn)
+            self._contexts[key] = context
+        return context
 
     def alarm(self, what: str, message: str) -> None:
         """Something that the people who run the gateway must see."""

@@ -8,20 +8,20 @@ protocol is in the conversation, all answers are the relay's.
 from __future__ import annotations
 
 import socket
-from collections import deque
 
 import trio
 
 from gateway import tls
 from gateway.dial import tune
 from gateway.leg import Leg, LegLost
+from gateway.listening import Listener
 from gateway.relay import Relay
 from gateway.services import Services
-from gateway.listening import Listener
 from protocols.contract import Answer, Conversation, Opening, Question, Refuse, Upgrade
 from protocols.errors import WireError
 from protocols.wire import Move, Side, Span
-from recorder.journal import RecorderError
+from recorder.errors import RecorderError
+from recorder.session_log import Status
 
 HIGH_WATER = 1 << 20
 """Bytes queued towards a slow peer before the other leg is no longer read."""
@@ -60,7 +60,7 @@ class Session:
         self._paused = [False, False]
         self._over = trio.Event()
         self._unreleased = 0
-        self._why = ("closed", "")
+        self._why: tuple[Status, str] = ("closed", "the client left")
         self._nursery: trio.Nursery | None = None
         self.log = services.journal.open(
             {
@@ -147,7 +147,7 @@ class Session:
         if client or upstream:
             self.log.event("unfinished", {"client": client, "upstream": upstream})
 
-    def end(self, status: str, reason: str) -> None:
+    def end(self, status: Status, reason: str) -> None:
         """Let the session close; the first reason counts."""
         if not self._over.is_set():
             self._why = (status, reason)
@@ -209,7 +209,7 @@ class Session:
         spans = conversation.moves()
         if spans:
             self.log.spans(spans)
-            self._unreleased += 1
+            self._unreleased += len(spans)
             self.services.reactor.touch(self, spans)
         if conversation.held > self.services.config.limits.held or self._paused[0]:
             self._gauge()
@@ -218,7 +218,7 @@ class Session:
 
     def release(self, spans: list[Span]) -> None:
         """``spans`` are on record: send them."""
-        self._unreleased -= 1
+        self._unreleased -= len(spans)
         legs = self.legs
         used = [False, False]
         for move, side, _mark, raw, _offset in spans:

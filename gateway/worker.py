@@ -17,15 +17,17 @@ from gateway.holds import Holds
 from gateway.identity.authority import Authority
 from gateway.listener import Doorman
 from gateway.listening import Listener
+from gateway.mask_key import mask_key
+from gateway.policy.errors import PolicyErrors
 from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
-from gateway.policy.load import PolicyErrors
 from gateway.reactor import Reactor
 from gateway.services import Services
 from gateway.targets import load_targets
 from gateway.world import World
 from protocols.contract import Refuse
 from recorder.journal import Journal
+from recorder.keys import load_public
 
 DRAIN_SECONDS = 30.0
 MEMORY_SECONDS = 60.0
@@ -50,17 +52,18 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     targets = load_targets(config)
     listeners = tuple(Listener.from_config(item) for item in config.listeners)
     secrets = [t.password.resolve().reveal() for t in targets.values() if t.password]
+    config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     approvals = Approvals(config.state / "approvals.db", world.wall, instance=world.instance)
     journal = Journal(
         config.state,
-        worker=post.number,
+        worker=str(post.number),
         gateway=world.instance,
         clock=world.mono_ns,
         wall=world.wall_ns,
         chance=world.chance,
-        originals=config.recording.originals,
-        auditors=config.recording.auditors,
-        low_water=config.recording.low_water,
+        originals="seal" if config.recording.originals == "seal" else "withhold",
+        auditors=[load_public(path) for path in config.recording.auditors],
+        low=config.recording.low_water,
         critical=config.recording.critical,
     )
     reactor = Reactor(journal.flush, journal.sync)
@@ -76,6 +79,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
         listeners=listeners,
         reactor=reactor,
         own=own_screen(secrets),
+        mask_key=mask_key(config.state),
         debug=post.debug,
     )
     made.holds = Holds(approvals)

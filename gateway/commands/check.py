@@ -35,7 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in warnings[len(config.warnings) :]:
         print(f"warning: {warning}", file=sys.stderr)
     print(
-        f"{arguments.config}: good. {len(config.listeners)} listeners, {len(config.targets)} targets, "
-        f"{len(policy.rules)} rules, policy {policy.version[:12]}"
+        f"{arguments.config}: good. {len(config.listeners)} listeners, "
+        f"{len(config.targets)} targets, {len(policy.rules)} rules, "
+        f"policy {policy.version[:12]}"
     )
     return 1 if arguments.strict and warnings else 0

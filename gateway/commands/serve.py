@@ -65,8 +65,8 @@ def serve_here(config: Config, post: Post) -> int:
 
     try:
         trio.run(work, config, post, started)
-    except* RecorderError as errors:
-        print(f"gateway: the recorder can't start: {errors.exceptions[0]}", file=sys.stderr)
+    except RecorderError as error:
+        print(f"gateway: the recorder can't start: {error}", file=sys.stderr)
         return 1
     return 0
 

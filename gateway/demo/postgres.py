@@ -82,6 +82,8 @@ class Server:
         """initdb and start; a few seconds. Raises NoServer."""
         self._home = Path(tempfile.mkdtemp(prefix="wirewarden-pg-"))
         self._user = _unprivileged()
+        self._uid = self._user.pw_uid if self._user else None
+        self._gid = self._user.pw_gid if self._user else None
         try:
             self._initialise()
             self._launch()
@@ -132,7 +134,8 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd=self._home,
-                **self._as_user(),
+                user=self._uid,
+                group=self._gid,
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end:
@@ -157,18 +160,14 @@ class Server:
         """What the server printed so far."""
         return self._log.read_text(errors="backslashreplace") if self._log.exists() else ""
 
-    def _as_user(self) -> dict[str, str | int]:
-        if self._user is None:
-            return {}
-        return {"user": self._user.pw_uid, "group": self._user.pw_gid}
-
     def _run(self, program: str, *arguments: str) -> None:
         done = subprocess.run(
             [self.bin / program, *arguments],
             capture_output=True,
             check=False,
             cwd=self._home,
-            **self._as_user(),  # type: ignore[arg-type]
+            user=self._uid,
+            group=self._gid,
         )
         if done.returncode:
             raise NoServer(f"{program} failed: {done.stderr.decode(errors='backslashreplace')}")
