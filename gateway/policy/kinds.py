@@ -100,6 +100,7 @@ def _email_trigger(sign: bytes, length: int) -> Trigger:
 # -- card numbers
 
 _DIGITS_BACK: Final = re.compile(rb"(?:[0-9][ -]?){11}[0-9]")
+_COMPACT: Final = re.compile(rb"[0-9]{0,8}")
 _CARD: Final = re.compile(rb"[0-9](?:[ -]?[0-9]){11,18}")
 _CARD_START: Final = (
     rb"(?:^|[^0-9])(?:4[0-9]|5[0-8]|6[0-57]|3[04-9]|2[2-7]|81)[0-9]{2}(?:[ -]?[0-9]){8}"
@@ -109,22 +110,33 @@ _DIGIT: Final = frozenset(b"0123456789")
 
 def _card(data: bytes, start: int, end: int, memo: Memo) -> Place:
     begin = end - 12
-    if not data[begin:end].isdigit():
+    if data[begin:end].isdigit():
+        run = _COMPACT.match(data, end)
+        assert run is not None
+        stop = run.end()
+        follows = data[stop : stop + 2]
+        if len(follows) < 2 or follows[0] not in b" -" or follows[1] not in _DIGIT:
+            # Digits without separators: all of them, or they are no card.
+            lengths = luhn.card_lengths(data[begin : begin + 4])
+            if stop - begin in lengths and luhn.luhn(data[begin:stop]):
+                return begin, stop
+            return None
+    else:
         back = _DIGITS_BACK.match(data[max(0, end - 23) : end][::-1])
         if back is None:
             return None
         begin = end - back.end()
     lengths = luhn.card_lengths(data[begin : begin + 4])
-    run = _CARD.match(data, begin)
-    if run is None or not lengths:
+    written_run = _CARD.match(data, begin)
+    if written_run is None or not lengths:
         return None
-    written = run[0]
-    digits = written if written.isdigit() else written.translate(None, b" -")
-    for length in sorted(lengths, reverse=True):
+    written = written_run[0]
+    digits = written.translate(None, b" -")
+    for length in lengths:
         if length > len(digits) or not luhn.luhn(digits[:length]):
             continue
         whole = length == len(digits)
-        stop = run.end() if whole else begin + _after_digits(written, length)
+        stop = begin + (len(written) if whole else _after_digits(written, length))
         if stop < len(data) and data[stop] in _DIGIT:
             continue  # more digits are glued to it
         return begin, stop

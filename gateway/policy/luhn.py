@@ -33,14 +33,14 @@ _RANGES: Final = (
 )
 
 
-def _lengths() -> list[frozenset[int]]:
+def _lengths() -> list[tuple[int, ...]]:
     table: list[set[int]] = [set() for _ in range(10_000)]
     for first, last, lengths in _RANGES:
         low = int(first.ljust(4, "0"))
         high = int(last.ljust(4, "9"))
         for prefix in range(low, high + 1):
             table[prefix].update(lengths)
-    return [frozenset(entry) for entry in table]
+    return [tuple(sorted(entry, reverse=True)) for entry in table]
 
 
 _LENGTHS: Final = _lengths()
@@ -48,8 +48,8 @@ _EVEN: Final = bytes.maketrans(b"0123456789", bytes((0, 1, 2, 3, 4, 5, 6, 7, 8, 
 _ODD: Final = bytes.maketrans(b"0123456789", bytes((0, 2, 4, 6, 8, 1, 3, 5, 7, 9)))
 
 
-def card_lengths(digits: bytes) -> frozenset[int]:
-    """The lengths that cards with these first digits have; empty for none.
+def card_lengths(digits: bytes) -> tuple[int, ...]:
+    """The lengths that cards with these first digits have, longest first.
     ``digits`` are ASCII digits, at least four."""
     return _LENGTHS[int(digits[:4])]
 

@@ -1,6 +1,7 @@
 """Detectors: what each kind finds and leaves, borders, floods, both engines."""
 
 import base64
+import re
 import time
 from itertools import pairwise
 
@@ -264,3 +265,45 @@ def test_luhn_and_iban_vectors():
     assert iban.checks(b"GB82WEST12345698765432")
     assert not iban.checks(b"GB82WEST12345698765433")
     assert not iban.checks(b"")
+
+
+CARD_PARTS = [
+    *(b"4111 1111 1111 1111", b"4111111111111111", b"378282246310005", b"4222222222222"),
+    *(b" ", b"-", b"12", b"x", b"6304 0000 0000", b"5018 0000 0009", b"4", b"0005"),
+]
+
+
+def every_card(data):
+    """All cards by trying every start and every length."""
+    covered = set()
+    for at in range(len(data) - 3):
+        if not data[at : at + 4].isdigit() or data[max(0, at - 1) : at].isdigit():
+            continue
+        for length in luhn.card_lengths(data[at : at + 4]):
+            run = re.match(rb"[0-9]{4}(?:[ -]?[0-9]){%d}(?![0-9])" % (length - 4), data[at:])
+            if run and luhn.luhn(run[0].translate(None, b" -")):
+                covered |= set(range(at, at + run.end()))
+                break
+    return covered
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(CARD_PARTS), max_size=7).map(b"".join))
+def test_cards_are_those_that_trying_everything_finds(data):
+    assert {at for s, e in CARDS.spans(data) for at in range(s, e)} == every_card(data)
+
+
+CARDS = screen(["card"])
+
+
+@pytest.mark.parametrize(("kind", "value"), FOUND)
+def test_windows_that_overlap_by_the_reach_miss_nothing(kind, value):
+    find = screen([kind])
+    data = b"some text before " + value + b" and behind it"
+    whole = {at for s, e in find.spans(data) for at in range(s, e)}
+    for cut in range(len(data) + 1):
+        start = max(0, cut - (find.reach - 1))
+        seen = {at for s, e in find.spans(data[:cut]) for at in range(s, e)}
+        seen |= {start + at for s, e in find.spans(data[start:]) for at in range(s, e)}
+        assert whole <= seen
+    assert find.reach >= len(value)
