@@ -209,8 +209,8 @@ def test_a_failed_write_ends_everything(
         journal.flush()
     monkeypatch.undo()
     for call in (
-        lambda: journal.flush(),
-        lambda: journal.sync(),
+        journal.flush,
+        journal.sync,
         lambda: journal.open(header(ULIDS[3])),
         lambda: first.spans([Span(Move.PASS, C, Mark.PLAIN, b"x", 0)]),
         lambda: second.event("notice", {}),

@@ -1,0 +1,119 @@
+"""kill -9 at any moment: whatever was acknowledged is in a Log."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from journal_victim import expected, name
+
+from protocols.wire import Side
+from recorder import verify
+from recorder.journal import Journal
+from recorder.reader import every_log, open_recording
+from recorder.segment import BALLAST
+from recorder.streams import Hop, Streams
+
+VICTIM = Path(__file__).with_name("journal_victim.py")
+ROOT = Path(__file__).parents[2]
+
+
+def one_life(state: Path, first: int, seconds: float, mode: str) -> dict[int, tuple[int, ...]]:
+    """Run the victim, kill it, and return what it acknowledged."""
+    child = subprocess.Popen(
+        [sys.executable, str(VICTIM), str(state), str(first), mode],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == b"ready\n"
+    # The pipe is drained meanwhile, so that the victim never waits for us.
+    os.set_blocking(child.stdout.fileno(), False)
+    said = b""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        said += child.stdout.read() or b""
+        time.sleep(0.001)
+    child.kill()
+    child.wait()
+    os.set_blocking(child.stdout.fileno(), True)
+    said += child.stdout.read()
+    child.stdout.close()
+    acked: dict[int, tuple[int, ...]] = {}
+    for line in said.split(b"\n")[:-1]:
+        session, *rest = (int(word) for word in line.split())
+        acked[session] = tuple(rest)
+    return acked
+
+
+def reopened(state: Path) -> Journal:
+    journal = Journal(
+        state, gateway="g", clock=time.monotonic_ns, wall=time.time_ns, chance=os.urandom,
+        ballast_bytes=1 << 16, sealer=False, low=0, critical=0,
+    )  # fmt: skip
+    journal.close()
+    return journal
+
+
+def check(state: Path, acked: dict[int, tuple[int, ...]]) -> None:
+    for session, (from_client, from_upstream, ended) in acked.items():
+        log = open_recording(state, name(session))
+        assert not log.live
+        verdict = verify.verify(log)
+        wanted = (verify.OK,) if ended else (verify.OK, verify.INCOMPLETE)
+        assert verdict.status in wanted, (session, verdict)
+        assert log.end is not None
+        assert ended == (log.end.status == "closed") or log.end.status == "closed"
+        for side, least in ((0, from_client), (1, from_upstream)):
+            raw = b""
+            for piece in Streams(log).pieces(Hop(Side(side), True)):
+                # The victim draws a span's bytes from where the span starts.
+                assert piece.raw == expected(session, side, piece.offset, piece.length)
+                raw += piece.raw
+            assert len(raw) >= least, (session, side)
+            out = b"".join(p.raw or b"" for p in Streams(log).pieces(Hop(Side(1 - side), False)))
+            assert out == raw
+        log.close()
+
+
+def rounds(tmp_path: Path, count: int, mode: str) -> None:
+    rng = random.Random(count)
+    torn = total = 0
+    for turn in range(count):
+        acked = one_life(tmp_path, turn * 100_000, rng.uniform(0.02, 0.25), mode)
+        journal = reopened(tmp_path)
+        assert journal.recovery.corrupt == [], journal.recovery.notices
+        torn += len(journal.recovery.torn)
+        total += len(acked)
+        check(tmp_path, acked)
+        if turn % 5 == 0:
+            before = {p: p.stat().st_mtime_ns for p in every_log(tmp_path)}
+            again = reopened(tmp_path)
+            assert again.recovery.logs == []
+            assert {p: p.stat().st_mtime_ns for p in every_log(tmp_path)} == before
+        for path in every_log(tmp_path):
+            path.unlink()
+    assert total > count
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert (tmp_path / "journal" / "0" / BALLAST).exists()
+    print(f"{count} rounds, {total} sessions acknowledged, {torn} torn tails")
+
+
+@pytest.mark.timeout(300)
+def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
+    rounds(tmp_path, 30, "os")
+
+
+def test_nothing_acknowledged_is_lost_in_disk_mode(tmp_path: Path) -> None:
+    rounds(tmp_path, 5, "disk")
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1200)
+def test_nothing_acknowledged_is_lost_in_200_rounds(tmp_path: Path) -> None:
+    rounds(tmp_path, 200, "os")
