@@ -2,6 +2,7 @@
 
 from protocols.sql.analyse import analyse
 from protocols.sql.statements import distrust, resolve
+from protocols.sql.trace import trace_view
 from protocols.sql.words import (
     ACTIONS,
     FACTS,
@@ -23,4 +24,5 @@ __all__ = [
     "analyse",
     "distrust",
     "resolve",
+    "trace_view",
 ]

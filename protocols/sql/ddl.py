@@ -105,7 +105,7 @@ ROWS: dict[str, Row] = {
     "ConstraintsSetStmt": Row("set", (C,), "constraints"),
     "ReindexStmt": Row("maintain", (C,), "relation", "relation"),
     "ClusterStmt": Row("maintain", (C,), "relation", "relation"),
-    "VacuumStmt": Row("maintain", (C,), "relation"),
+    "VacuumStmt": Row("maintain", (C,), "relation", "rels"),
     "RefreshMatViewStmt": Row("maintain", (EffectKind.WRITE,), "relation", "relation"),
     "LockStmt": Row("lock", (C,), "relation", "relations"),
     "ListenStmt": Row("listen", (C,), "channel", "conditionname"),
@@ -157,6 +157,8 @@ def define(found: Findings, kind: str, node: Json, row: Row) -> None:
     objects = names(node.get(row.field)) if row.field else []
     if not objects and "relation" in node:
         objects = names(node["relation"])
+    if node.get("targtype") == "ACL_TARGET_ALL_IN_SCHEMA":
+        objects = [f"{schema}.*" for schema in objects]
     of = row.of
     if of == "object":
         of = _kind_of(node)
@@ -168,8 +170,6 @@ def define(found: Findings, kind: str, node: Json, row: Row) -> None:
     found.cascade = node.get("behavior") == "DROP_CASCADE"
     if kind == "AlterTableStmt":
         _alter_table(found, node, objects[0] if objects else "")
-    elif kind == "VacuumStmt" and not node.get("is_vacuumcmd"):
-        found.analyze = True
     elif kind in ("GrantStmt", "GrantRoleStmt") and not node.get("is_grant"):
         found.verb = "revoke"
     elif kind == "AlterDefaultPrivilegesStmt":

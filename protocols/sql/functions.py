@@ -166,6 +166,10 @@ def call(found: Findings, names: tuple[str, ...], args: list[Json]) -> None:
         _unknown(found, name)
 
 
+_GIVEN = ("A_Const", "TypeCast", "ParamRef")
+"""Kinds of nodes that hold what the client itself sent."""
+
+
 def _unknown(found: Findings, name: str) -> None:
     found.dynamic = True
     found.unknown(f"what function {name} does is not known")
@@ -179,6 +183,6 @@ def _set_config(found: Findings, args: list[Json]) -> None:
         found.unknown("set_config changes a setting whose name is not a constant")
         return
     change(found, name.lower(), value)
-    if len(args) > 1 and value is None and one(args[1])[0] not in ("A_Const", "TypeCast"):
+    if len(args) > 1 and value is None and one(args[1])[0] not in _GIVEN:
         # A value taken from a table could be read back unmasked later.
         found.unknown("set_config keeps a value that is not a constant")

@@ -56,7 +56,12 @@ def names_of(strings: object) -> tuple[str, ...]:
     """The texts of a list of String nodes; other nodes are left out."""
     if not isinstance(strings, list):
         return ()
-    return tuple(t for t in (text_of(s) for s in strings) if t is not None)
+    names = []
+    for wrapped in strings:
+        name = wrapped["String"].get("sval", "") if "String" in wrapped else text_of(wrapped)
+        if name is not None:
+            names.append(name)
+    return tuple(names)
 
 
 def relation_name(schema: str, name: str) -> str:

@@ -23,7 +23,8 @@ default_text_search_config default_toast_compression default_transaction_deferra
 default_transaction_isolation effective_cache_size effective_io_concurrency
 escape_string_warning extra_float_digits force_parallel_mode from_collapse_limit geqo
 gin_fuzzy_search_limit gin_pending_list_limit hash_mem_multiplier
-idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit join_collapse_limit lc_messages lc_monetary lc_numeric
+idle_in_transaction_session_timeout idle_session_timeout intervalstyle jit join_collapse_limit
+lc_messages lc_monetary lc_numeric
 lc_time lock_timeout logical_decoding_work_mem maintenance_io_concurrency maintenance_work_mem
 max_parallel_maintenance_workers max_parallel_workers max_parallel_workers_per_gather
 parallel_leader_participation parallel_setup_cost parallel_tuple_cost plan_cache_mode
@@ -41,6 +42,8 @@ _HARMLESS_VALUES: dict[str, frozenset[str]] = {
     "transaction_read_only": frozenset({"on", "true", "yes", "1"}),
     "default_transaction_read_only": frozenset({"on", "true", "yes", "1"}),
     "row_security": frozenset({"on", "true", "yes", "1"}),
+    # What pg_dump sets: it forbids more.
+    "restrict_nonsystem_relation_kind": frozenset({"view, foreign-table"}),
     # Nothing but pg_catalog is searched: no name can be shadowed.
     "search_path": frozenset({"", "pg_catalog"}),
 }

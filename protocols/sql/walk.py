@@ -30,7 +30,7 @@ class Walker:
     """One statement's walk. ``found`` is what is being written to; parts of
     nested data-modifying statements gather in ``done``."""
 
-    __slots__ = ("ctes", "depth", "done", "found", "scope", "selects", "unqualified")
+    __slots__ = ("ctes", "depth", "done", "found", "pinned", "scope", "selects", "unqualified")
 
     def __init__(self, found: Findings) -> None:
         self.found = found
@@ -40,6 +40,9 @@ class Walker:
         self.selects = False
         """A SELECT that reads something, or a RETURNING, was seen."""
         self.unqualified: dict[str, None] = {}
+        self.pinned: Json | None = None
+        """The setting that pg_settings is narrowed to, a constant: pg_dump
+        calls ``set_config(name, ...)`` on the one row where name is that."""
         self.depth = 0
 
     # ------------------------------------------------------------------
@@ -50,20 +53,33 @@ class Walker:
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise TooDeepError
-        if isinstance(value, dict):
+        if type(value) is dict:
             for key, inner in value.items():
-                known = _KINDS.get(key)
-                if known is not None and isinstance(inner, dict):
-                    known(self, inner)
-                elif isinstance(inner, (dict, list)):
+                shape = type(inner)
+                if shape is dict:
+                    known = _KINDS.get(key)
+                    if known is None:
+                        self.visit(inner)
+                    else:
+                        known(self, inner)
+                elif shape is list:
                     self.visit(inner)
             if "relname" in value:  # a bare RangeVar in a statement that is not a query
                 self.found.touches[range_name(value)] = None
-        elif isinstance(value, list):
+        elif type(value) is list:
             for inner in value:
-                if isinstance(inner, (dict, list)):
-                    self.visit(inner)
+                self.visit(inner)
         self.depth -= 1
+
+    def leaf(self, node: Json) -> None:
+        """Nothing is inside."""
+
+    def target(self, node: Json) -> None:
+        """An output, an assignment."""
+        if "indirection" in node:
+            self.visit(node["indirection"])
+        if "val" in node:
+            self.visit(node["val"])
 
     def column(self, node: Json) -> None:
         fields = node.get("fields", [])
@@ -76,8 +92,13 @@ class Walker:
         names = names_of(node.get("funcname"))
         if len(names) == 1:
             self.unqualified[names[0]] = None
-        call(self.found, names, node.get("args", []))
-        self.visit({k: v for k, v in node.items() if k != "funcname"})
+        args = node.get("args", [])
+        if self.pinned is not None and names[-1:] == ("set_config",) and _is_name(args[:1]):
+            args = [self.pinned, *args[1:]]
+        call(self.found, names, args)
+        for key in _CALL:
+            if key in node:
+                self.visit(node[key])
 
     def operator(self, node: Json) -> None:
         self._operator_name(names_of(node.get("name")))
@@ -112,7 +133,8 @@ class Walker:
     # SELECT
 
     def select(self, node: Json) -> None:
-        outer_scope, outer_ctes = self.scope, self.ctes
+        outer_scope, outer_ctes, outer_pinned = self.scope, self.ctes, self.pinned
+        self.pinned = _pinned(node)
         self.with_clause(node.get("withClause"))
         if "larg" in node or "rarg" in node:
             self.depth += 1
@@ -131,8 +153,10 @@ class Walker:
             self.selects = True
         if "lockingClause" in node:
             self._lock_rows(node["lockingClause"])
-        self.visit([v for k, v in node.items() if k not in _SELECT_DONE])
-        self.scope, self.ctes = outer_scope, outer_ctes
+        for key, value in node.items():
+            if key not in _SELECT_DONE:
+                self.visit(value)
+        self.scope, self.ctes, self.pinned = outer_scope, outer_ctes, outer_pinned
 
     def _lock_rows(self, clauses: list[Json]) -> None:
         """FOR UPDATE and its kin: a lock on rows of the relations named, of
@@ -225,9 +249,33 @@ def limited(node: Json) -> bool:
     return bool(kind) and not (kind == "A_Const" and count.get("isnull"))
 
 
+def _is_name(args: list[Json]) -> bool:
+    return [names_of(one(a)[1].get("fields")) for a in args] == [("name",)]
+
+
+def _pinned(select: Json) -> Json | None:
+    """The constant of ``FROM pg_settings WHERE name = constant``."""
+    sources = select.get("fromClause", ())
+    if len(sources) != 1 or "RangeVar" not in sources[0]:
+        return None
+    if range_name(sources[0]["RangeVar"]) != "pg_catalog.pg_settings":
+        return None
+    test = select.get("whereClause", {}).get("A_Expr", {})
+    if test.get("kind") != "AEXPR_OP" or names_of(test.get("name")) != ("=",):
+        return None
+    value = test.get("rexpr", {})
+    return value if _is_name([test.get("lexpr", {})]) and text_of(value) is not None else None
+
+
 _SELECT_DONE = frozenset({"withClause", "larg", "rarg", "fromClause", "lockingClause"})
+_CALL = ("args", "agg_order", "agg_filter", "over")
 
 _KINDS: dict[str, Callable[[Walker, Json], None]] = {
+    "A_Const": Walker.leaf,
+    "A_Star": Walker.leaf,
+    "ParamRef": Walker.leaf,
+    "String": Walker.leaf,
+    "ResTarget": Walker.target,
     "ColumnRef": Walker.column,
     "FuncCall": Walker.function,
     "funccall": Walker.function,
@@ -242,6 +290,3 @@ _KINDS: dict[str, Callable[[Walker, Json], None]] = {
 def register(kind: str, method: Callable[[Walker, Json], None]) -> None:
     """Let another module of this folder say how a kind is walked."""
     _KINDS[kind] = method
-
-
-__all__ = ["MAX_DEPTH", "TooDeepError", "Walker", "limited", "register", "text_of"]
