@@ -71,6 +71,8 @@ UPSTREAM: Final = Side.UPSTREAM
 STATEMENTS: Final = 10_000
 """The most names of prepared statements that a session may hold."""
 
+_RUN: Final = Phase.RUN
+_PREPARE: Final = Phase.PREPARE
 _COPY_KINDS: Final = frozenset(b"dcfHSX")
 _UNDISCARDED: Final = frozenset(b"SX")
 _FORMS: Final = ("text", "binary")
@@ -421,9 +423,7 @@ class ClientLane:
             parts = judged(intent, found, self._flight.names.doubted)
         run = Run(next(self._numbers), intent, False, 0)
         run.runs = found
-        return self._ask(
-            Command(run.command, Phase.RUN, intent.text, parts, (), ("query",)), run, nxt
-        )
+        return self._ask(Command(run.command, _RUN, intent.text, parts, (), ("query",)), run, nxt)
 
     def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | None:
         parsed = read_parse(buf, pos + 5, nxt)
@@ -437,9 +437,10 @@ class ClientLane:
             return None
         statement = Statement(parsed.name, intent, parsed.types, self._flight.names.batch)
         number = next(self._numbers)
-        context = (parsed.name.decode("utf-8", "surrogateescape"),)
         return self._ask(
-            Command(number, Phase.PREPARE, intent.text, intent.parts, (), context), statement, nxt
+            Command(number, _PREPARE, intent.text, intent.parts, (), statement.context),
+            statement,
+            nxt,
         )
 
     def _bind(self, buf: bytes, pos: int, nxt: int) -> Command | None:
@@ -482,9 +483,10 @@ class ClientLane:
                     for (value, form), type_ in zip(values, types, strict=False)
                 ]
             )
-        context = (source.decode("utf-8", "surrogateescape"),)
         return self._ask(
-            Command(run.command, Phase.RUN, intent.text, parts, parameters, context), run, nxt
+            Command(run.command, _RUN, intent.text, parts, parameters, statement.context),
+            run,
+            nxt,
         )
 
     def _call(self, buf: bytes, pos: int, nxt: int) -> Command:
@@ -495,7 +497,7 @@ class ClientLane:
         parameters = tuple(Parameter(value, _FORMS[form]) for value, form in values)
         text = f"function call oid {oid}"
         return self._ask(
-            Command(run.command, Phase.RUN, text, (part,), parameters, ("function call",)),
+            Command(run.command, _RUN, text, (part,), parameters, ("function call",)),
             run,
             nxt,
         )

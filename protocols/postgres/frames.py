@@ -9,7 +9,7 @@ https://www.postgresql.org/docs/current/protocol-message-formats.html
 from __future__ import annotations
 
 from struct import Struct
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from protocols.errors import WireError
 from protocols.wire import Side
@@ -65,12 +65,8 @@ class ParseFrame(NamedTuple):
     types: tuple[str, ...]
 
 
-class BindFrame(NamedTuple):
-    """Bind: names, and one (value or None, is binary) for each parameter."""
-
-    portal: bytes
-    statement: bytes
-    values: list[tuple[bytes | None, int]]
+Values: TypeAlias = "list[tuple[bytes | None, int]]"
+"""A value (None: NULL) and its form (0 text, 1 binary) for each parameter."""
 
 
 def read_query(buf: bytes, at: int, end: int) -> bytes:
@@ -95,20 +91,23 @@ def read_parse(buf: bytes, at: int, end: int) -> ParseFrame:
     return ParseFrame(buf[at:stop], buf[stop + 1 : last], types)
 
 
-def read_bind(buf: bytes, at: int, end: int) -> BindFrame:
-    """A Bind's body: every count and length must fit the message exactly."""
-    stop = text_end(buf, at, end)
-    last = text_end(buf, stop + 1, end)
+def read_bind(buf: bytes, at: int, end: int) -> tuple[bytes, bytes, Values]:
+    """A Bind's body: the portal's name, the statement's, the values. Every
+    count and length must fit the message exactly."""
+    stop = buf.find(0, at, end)
+    last = buf.find(0, stop + 1, end)
+    if stop < 0 or last < 0:
+        raise broken("a string has no end")
     values, pos = _arguments(buf, last + 1, end, "a Bind")
     if end - pos < 2:
         raise broken("a Bind is cut short")
     (count,) = SHORT(buf, pos)
     if count < 0 or pos + 2 + 2 * count != end:
         raise broken("the result formats of a Bind do not fill it")
-    return BindFrame(buf[at:stop], buf[stop + 1 : last], values)
+    return buf[at:stop], buf[stop + 1 : last], values
 
 
-def read_call(buf: bytes, at: int, end: int) -> tuple[int, list[tuple[bytes | None, int]]]:
+def read_call(buf: bytes, at: int, end: int) -> tuple[int, Values]:
     """A FunctionCall's body: the function's OID and its arguments."""
     if end - at < 4:
         raise broken("a FunctionCall is cut short")
@@ -139,9 +138,7 @@ def _oid(number: int) -> str:
     return str(number) if number else ""
 
 
-def _arguments(
-    buf: bytes, at: int, end: int, where: str
-) -> tuple[list[tuple[bytes | None, int]], int]:
+def _arguments(buf: bytes, at: int, end: int, where: str) -> tuple[Values, int]:
     """Format codes and values, and where they end. The formats are none (all
     text), one (for all) or one for each value."""
     if end - at < 2:
@@ -165,7 +162,7 @@ def _arguments(
         if codes.strip(b"\0\1"):
             raise broken(f"{where} names an unknown format")
         default = codes[0]
-    values: list[tuple[bytes | None, int]] = []
+    values: Values = []
     for i in range(count):
         if end - pos < 4:
             raise broken(f"the values of {where} do not fit it")

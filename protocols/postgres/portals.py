@@ -26,13 +26,14 @@ NAME: Final = 63
 class Statement:
     """A prepared statement: by Parse, or by PREPARE in SQL."""
 
-    __slots__ = ("batch", "intent", "name", "types")
+    __slots__ = ("batch", "context", "intent", "name", "types")
 
     def __init__(self, name: bytes, intent: Intent, types: tuple[str, ...], batch: int) -> None:
         self.name = name
         self.intent = intent
         self.types = types
         self.batch = batch
+        self.context = (name.decode("utf-8", "surrogateescape"),)
 
     def same(self, other: Statement) -> bool:
         """True when it makes no difference to a judge which of them runs."""

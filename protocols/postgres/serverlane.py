@@ -8,6 +8,7 @@ lane that has lost count would mask or replace the wrong ones.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -54,7 +55,7 @@ UPSTREAM: Final = Side.UPSTREAM
 HOLD: Final = 1 << 16
 """Larger frames that need no look inside stream through as they come."""
 
-_KINDS: Final = frozenset(b"12345ACDEGHINSTVWZcdnst")
+_KINDS: Final = frozenset(b"123ACDEGHINSTVWZcdnst")
 _EMPTY: Final = frozenset(b"123cnsI")
 _STREAMABLE: Final = frozenset(b"DdTtVNA")
 _REPORTS: Final = frozenset((b"application_name", b"search_path"))
@@ -286,25 +287,29 @@ class ServerLane:
                 run = queue[0][1]
                 sight = run.sight
                 if sight is OPEN and kind == 68:
-                    while nxt <= end:
-                        if length < 6:
-                            raise lied("a DataRow without a count")
-                        pos = nxt
-                        if end - pos < HEADER_SIZE:
-                            break
+                    first = last = pos
+                    try:
+                        while kind == 68 and length > 5:
+                            last = pos
+                            pos = nxt
+                            kind, length = header(buf, pos)
+                            nxt = pos + 1 + length
+                    except struct.error:
+                        pass
+                    if pos > end:
+                        # The last row isn't whole.
+                        pos = last
                         kind, length = header(buf, pos)
                         nxt = pos + 1 + length
-                        if kind != 68:
-                            break
-                    else:
-                        # The last row isn't whole: the checks below go on with it.
-                        if length < 6 or length > ABSURD:
+                        if length > ABSURD:
                             raise lied("a message with an impossible length")
                         if self._begin(kind, pos, nxt, end, OPEN):
                             continue
                         need = nxt - pos
                         break
-                    continue
+                    if pos > first:
+                        continue
+                    raise lied("a DataRow without a count")
                 if sight is None:
                     self._flush(pos)
                     self._pos = pos

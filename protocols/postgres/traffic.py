@@ -86,8 +86,9 @@ class Traffic:
 
     def moves(self) -> list[Span]:
         """What became of bytes since the last call, in order."""
-        if self._client.waiting:
-            self._client.settle()
+        client = self._client
+        if client.asked or client.stuck:
+            client.settle()
         return self._outbox.drain()
 
     def say(self, number: int, text: str) -> None:
