@@ -10,7 +10,7 @@ from gateway.policy.globs import compile_globs
 from gateway.policy.judge import judge
 from gateway.policy.policy import Policy
 from gateway.policy.principal import Principal
-from gateway.policy.rules import SHOWN, Rule
+from gateway.policy.rules import Rule, plain
 from gateway.policy.verdicts import Decision, Verdict
 from protocols.contract import Command, Part
 
@@ -179,5 +179,4 @@ def _plain(value: object) -> str:
     text = ", ".join(map(str, value)) if isinstance(value, tuple | list) else str(value)
     if isinstance(value, tuple | list) and not value:
         return "(none)"
-    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return plain(text)

@@ -13,6 +13,11 @@ from typing import TypeAlias
 
 Test: TypeAlias = Callable[[str], bool]
 
+MEMO = 64
+"""Answers that one condition remembers."""
+MEMO_NAME = 256
+"""The longest name that is worth remembering, in characters."""
+
 
 def complaint(pattern: str) -> str:
     """Why ``pattern`` is no pattern, "" if it is one."""
@@ -65,6 +70,9 @@ def _general(pattern: str) -> Test:
     # The leftmost place for each middle piece leaves the most room for the
     # next, so no backtracking is needed.
     head, *middles, tail = pattern.split("*")
+    if not head and not tail and len(middles) == 1:
+        piece = middles[0]
+        return lambda name: piece in name
     least = len(head) + len(tail)
 
     def matches(name: str) -> bool:
@@ -81,24 +89,48 @@ def _general(pattern: str) -> Test:
     return matches
 
 
+class _Memo(dict[str, bool]):
+    """The last answers of a test. Names come again and again, and a look-up
+    costs a tenth of a test with several patterns. Small, because the names are
+    the client's to choose."""
+
+    __slots__ = ("_test",)
+
+    def __init__(self, test: Test) -> None:
+        self._test = test
+
+    def __missing__(self, name: str) -> bool:
+        answer = self._test(name)
+        if len(self) >= MEMO:
+            self.clear()
+        if len(name) <= MEMO_NAME:
+            self[name] = answer
+        return answer
+
+
+def remembering(test: Test) -> Test:
+    """``test``, with the last answers remembered."""
+    return _Memo(test).__getitem__
+
+
 def covers(broad: str, narrow: str) -> bool:
     """Does every name that matches ``narrow`` match ``broad``? Matching the
     text of ``narrow`` itself decides it: only a ``*`` can take up a ``*``."""
     return compile_globs((broad,))(narrow)
 
 
-def overlap(one: str, other: str) -> bool:
-    """Is there a name that matches both patterns?"""
-    # reach[j]: the text so far of one can be matched together with other[:j].
+def overlap(pattern: str, name: str) -> bool:
+    """Could ``name``, in which a ``*`` stands for any text without a dot
+    (``users.*``: some column), be one that matches ``pattern``?"""
+    # reach[j]: what came of pattern so far can be matched together with name[:j].
     reach = [True]
-    for sign in other:
+    for sign in name:
         reach.append(reach[-1] and sign == "*")
-    for mark in one:
+    for mark in pattern:
         row = [reach[0] and mark == "*"]
-        for j, sign in enumerate(other, 1):
-            if mark == "*" or sign == "*":
-                row.append(row[-1] or reach[j])
-            else:
-                row.append(reach[j - 1] and mark == sign)
+        for j, sign in enumerate(name, 1):
+            met = reach[j - 1] and mark == sign
+            met = met or (mark == "*" and (row[-1] or reach[j]))
+            row.append(met or (sign == "*" and (row[-1] or (reach[j] and mark != "."))))
         reach = row
     return reach[-1]

@@ -30,7 +30,7 @@ from datetime import datetime
 
 from gateway.policy.policy import Policy
 from gateway.policy.principal import Principal
-from gateway.policy.rules import DEFAULT, INCOMPLETE, SHOWN, Rule, render
+from gateway.policy.rules import DEFAULT, INCOMPLETE, Rule, plain, render
 from gateway.policy.verdicts import ApprovalNeed, Decision, Verdict
 from protocols.contract import Command, Part
 
@@ -54,7 +54,7 @@ def judge(
     parts = command.parts
     for part in parts:
         permitted = withheld = False
-        for rule in policy.candidates(part.action, target)(part):
+        for rule in policy.candidates(part, target, principal):
             for test in rule.static:
                 if not test(part, command, principal, now):
                     break
@@ -89,35 +89,33 @@ def judge(
     shadow = _ids(shadows)
     if blocks:
         rule, part = min(blocks, key=_by_id)
-        reason = render(rule, part, command, principal, target)
+        reason = render(rule, part, principal, target)
         ids = _ids([rule for rule, _ in blocks])
-        return Decision(
-            Verdict.BLOCK, ids, reason, policy.version, shadow=shadow, cacheable=cacheable
-        )
+        return policy.plain(Verdict.BLOCK, ids, reason, (), shadow, cacheable)
     if refused or not parts:
         names = tuple(sorted({name for name, _ in refused})) or (DEFAULT,)
         reason = _refusal(*refused[0]) if refused else "there is nothing in it that can be judged"
-        return Decision(
-            Verdict.BLOCK, names, reason, policy.version, shadow=shadow, cacheable=cacheable
-        )
+        return policy.plain(Verdict.BLOCK, names, reason, (), shadow, cacheable)
     veils = _ids([rule for rule, _ in masks])
     needs: tuple[ApprovalNeed, ...] = ()
     if holds:
         decisive, verdict = holds, Verdict.HOLD
-        needs = _needs(holds, command, principal, target)
+        needs = _needs(holds, principal, target)
     elif masks:
         decisive, verdict = masks, Verdict.MASK
     else:
         decisive, verdict = allows, Verdict.ALLOW
     if decisive:
         rule, part = min(decisive, key=_by_id)
-        reason = render(rule, part, command, principal, target) if rule.message or holds else ""
+        reason = render(rule, part, principal, target) if rule.message or holds else ""
         ids = _ids([rule for rule, _ in decisive])
     else:
         reason, ids = "", (DEFAULT,)
-    return Decision(
-        verdict, ids, reason, policy.version, needs, veils, shadow=shadow, cacheable=cacheable
-    )
+    if needs:
+        return Decision(
+            verdict, ids, reason, policy.version, needs, veils, shadow=shadow, cacheable=cacheable
+        )
+    return policy.plain(verdict, ids, reason, veils, shadow, cacheable)
 
 
 def _by_id(found: tuple[Rule, Part]) -> str:
@@ -132,9 +130,7 @@ def _ids(rules: list[Rule]) -> tuple[str, ...]:
     return tuple(sorted({rule.id for rule in rules}))
 
 
-def _needs(
-    holds: _Found, command: Command, principal: Principal, target: str
-) -> tuple[ApprovalNeed, ...]:
+def _needs(holds: _Found, principal: Principal, target: str) -> tuple[ApprovalNeed, ...]:
     first: dict[str, tuple[Rule, Part]] = {}
     for rule, part in holds:
         first.setdefault(rule.id, (rule, part))
@@ -143,13 +139,13 @@ def _needs(
         rule, part = first[name]
         asked = rule.approve
         assert asked is not None
-        reason = render(rule, part, command, principal, target)
+        reason = render(rule, part, principal, target)
         out.append(ApprovalNeed(name, asked.groups, asked.count, asked.ttl, reason))
     return tuple(out)
 
 
 def _refusal(name: str, part: Part) -> str:
-    why = part.why_incomplete[:SHOWN]
+    why = plain(part.why_incomplete)
     if name == INCOMPLETE:
         return f"it may do more than can be seen{f': {why}' if why else ''}"
     if part.action.endswith(".unparsed"):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.policy.globs import Test, compile_globs, overlap
+from gateway.policy.globs import Test, compile_globs, overlap, remembering
 
 
 def wide(patterns: Sequence[str]) -> Test:
@@ -47,7 +47,7 @@ def wide(patterns: Sequence[str]) -> Test:
         dots = name.count(".")
         return dots < depth and levels[dots](name)
 
-    return matches
+    return remembering(matches)
 
 
 def narrow(patterns: Sequence[str], *, relation: bool) -> Test:
@@ -70,7 +70,7 @@ def narrow(patterns: Sequence[str], *, relation: bool) -> Test:
         test = bare.get(name.count("."))
         return test is not None and not name.startswith("pg_") and test(name)
 
-    return matches
+    return remembering(matches)
 
 
 def covers_wide(broad: str, thin: str) -> bool:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 from gateway.policy.detectors import screen
-from gateway.policy.rules import MaskItem, Rule
+from gateway.policy.rules import MaskItem, Rule, plain
 from gateway.policy.verdicts import Decision
 from protocols.contract import Column, Mask, Plan, Refuse, Screen
 
@@ -57,7 +57,7 @@ def plan(
             if column.origins is None and any(item.needs_origin for item in rule.masks):
                 if rule.unresolved == "block":
                     return Refuse(
-                        f'where column "{_plain(column.name)}" comes from can\'t be told, '
+                        f'where column "{plain(column.name)}" comes from can\'t be told, '
                         f"and rule {rule.id} masks by origin",
                         rule=rule.id,
                     )
@@ -76,7 +76,3 @@ def plan(
 
 def _matches(item: MaskItem, column: Column) -> bool:
     return item.by_label(column.name) or any(map(item.by_origin, column.origins or ()))
-
-
-def _plain(name: str) -> str:
-    return "".join(sign if sign.isprintable() else "?" for sign in name[:80])

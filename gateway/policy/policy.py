@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from gateway.policy.globs import compile_globs
 from gateway.policy.plan import Detect, Make, plan
@@ -17,17 +17,29 @@ if TYPE_CHECKING:
 
 FEW = 12
 """With no more rules than this, trying each is cheaper than looking them up."""
-REMEMBERED = 4096
-"""Pairs of action and target whose rules are kept ready."""
+REMEMBERED = 1024
+"""Triples of action, target and principal whose rules are kept ready."""
 
-Candidates = Callable[[Part], Sequence[Rule]]
+Find: TypeAlias = Callable[[Part], Sequence[Rule]]
+Candidates: TypeAlias = "tuple[Rule, ...] | Find"
+"""The rules, or a function from a part to them (some may come twice)."""
 
 
 class Policy:
     """``rules`` are in the order of their ids. ``version`` is the SHA-256,
     hex, of the canonical policy. ``tests`` are its ``[[test]]`` blocks."""
 
-    __slots__ = ("_by_action", "_ready", "allows", "rules", "source", "tests", "unused", "version")
+    __slots__ = (
+        "_by_action",
+        "_plain",
+        "_ready",
+        "allows",
+        "rules",
+        "source",
+        "tests",
+        "unused",
+        "version",
+    )
 
     def __init__(
         self,
@@ -49,18 +61,46 @@ class Policy:
         for rule in self.rules.values():
             for action in rule.actions:
                 self._by_action.setdefault(action, []).append(rule)
-        self._ready: dict[tuple[str, str], Candidates] = {}
+        self._plain: dict[tuple[object, ...], Decision] = {}
+        self._ready: dict[tuple[str, str, int], tuple[Principal, Candidates]] = {}
 
-    def candidates(self, action: str, target: str) -> Candidates:
-        """A function from a part to the rules that could match it (some may
-        come twice); all others can't."""
-        ready = self._ready.get((action, target))
-        if ready is None:
+    def candidates(self, part: Part, target: str, principal: Principal) -> Sequence[Rule]:
+        """The rules that could match ``part``, some perhaps twice; all others
+        can't. What depends on action, target and principal alone is worked
+        out once for each of a session's actions and kept (a principal doesn't
+        change: it is known by its identity)."""
+        key = (part.action, target, id(principal))
+        ready = self._ready.get(key)
+        if ready is None or ready[0] is not principal:
             if len(self._ready) >= REMEMBERED:
                 self._ready.clear()
-            ready = _candidates([r for r in self._by_action.get(action, ()) if _on(r, target)])
-            self._ready[action, target] = ready
-        return ready
+            rules = self._by_action.get(part.action, ())
+            there = [r for r in rules if _on(r, target) and _about(r, principal)]
+            self._ready[key] = ready = (principal, _candidates(there))
+        found = ready[1]
+        return found if type(found) is tuple else found(part)  # type: ignore[operator]
+
+    def plain(  # noqa: PLR0917 - as Decision has them
+        self,
+        verdict: Verdict,
+        ids: tuple[str, ...],
+        reason: str,
+        masks: tuple[str, ...],
+        shadow: tuple[str, ...],
+        cacheable: bool,
+    ) -> Decision:
+        """The decision with these words and no approvals. Most decisions are
+        one of a few, and making one costs more than finding it."""
+        key = (verdict, ids, reason, masks, shadow, cacheable)
+        found = self._plain.get(key)
+        if found is None:
+            if len(self._plain) >= REMEMBERED:
+                self._plain.clear()
+            found = Decision(
+                verdict, ids, reason, self.version, (), masks, shadow=shadow, cacheable=cacheable
+            )
+            self._plain[key] = found
+        return found
 
     def plan(
         self,
@@ -76,17 +116,11 @@ class Policy:
     def masks_on(self, target: str, principal: Principal) -> bool:
         """Could a mask apply to anything that ``principal`` does there? False
         is a promise."""
-        part = Part("", (), {}, True)
-        command = Command(0, Phase.RUN, "", (part,))
         return any(
             rule.verdict is Verdict.MASK
             and not rule.shadow
             and _on(rule, target)
-            and all(
-                condition.restrict(part, command, principal, None)
-                for condition in rule.conditions
-                if condition.key.startswith(("who", "except"))
-            )
+            and _about(rule, principal)
             for rule in self.rules.values()
         )
 
@@ -112,12 +146,20 @@ def _on(rule: Rule, target: str) -> bool:
     return rule.target is None or compile_globs(rule.target)(target)
 
 
+_NOTHING = Part("", (), {}, complete=True)
+_NO_COMMAND = Command(0, Phase.RUN, "", ())
+
+
+def _about(rule: Rule, principal: Principal) -> bool:
+    """Do the conditions on the principal hold? They look at nothing else."""
+    return all(test(_NOTHING, _NO_COMMAND, principal, None) for test in rule.who)
+
+
 def _candidates(rules: list[Rule]) -> Candidates:
     """Rules that name objects are found by the last segment of a name, so
     that a thousand of them cost what ten cost."""
     if len(rules) <= FEW:
-        few = tuple(rules)
-        return lambda part: few
+        return tuple(rules)
     rest: list[Rule] = []
     tables: dict[str, dict[str, list[Rule]]] = {}
     every: dict[str, list[Rule]] = {}

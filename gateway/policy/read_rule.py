@@ -11,7 +11,16 @@ from gateway.policy.detectors import DETECTORS
 from gateway.policy.fields import Table
 from gateway.policy.globs import compile_globs
 from gateway.policy.masks import MASKS, build
-from gateway.policy.rules import RESERVED, WORDS, Approve, MaskItem, Rule, mask_item, placeholders
+from gateway.policy.rules import (
+    RESERVED,
+    WORDS,
+    Approve,
+    MaskItem,
+    Rule,
+    Template,
+    mask_item,
+    template,
+)
 from gateway.policy.texts import read_effects, read_parameters, read_text
 from gateway.policy.verdicts import Verdict
 from gateway.policy.when import Zone, read_when
@@ -61,7 +70,7 @@ def read_rule(table: Table, known: Known) -> Rule | None:
     table.close()
     if len(table.faults.found) > before:
         return None
-    own, volatile, permits = _split(conditions, verdict)
+    who, static, volatile, permits = _split(conditions, verdict)
     return Rule(
         id=name or "",
         line=table.line,
@@ -77,7 +86,8 @@ def read_rule(table: Table, known: Known) -> Rule | None:
         detect=detect,
         unresolved=unresolved,
         message=message,
-        static=own,
+        who=who,
+        static=static,
         volatile=volatile,
         permits=permits,
     )
@@ -220,31 +230,32 @@ def _mask(table: Table) -> MaskItem | None:
     return mask_item(columns, name, args)
 
 
-def _message(table: Table, facts: Mapping[str, FactKind]) -> str:
+def _message(table: Table, facts: Mapping[str, FactKind]) -> Template:
     message = table.text("message")
     words = (*facts, *WORDS)
     try:
-        for name in placeholders(message or ""):
-            if name not in words:
-                table.fault("message", f'unknown fact "{{{name}}}"{nearest(name, words)}')
+        pieces = template(message or "")
     except ValueError as error:
         table.fault("message", f"no valid template: {error}")
-    return message or ""
+        return ()
+    for _, name in pieces:
+        if name is not None and name not in words:
+            table.fault("message", f'unknown fact "{{{name}}}"{nearest(name, words)}')
+    return pieces
 
 
-def _split(
-    conditions: list[Condition], verdict: Verdict
-) -> tuple[tuple[Judged, ...], tuple[Judged, ...], tuple[Judged, ...]]:
-    permitting = verdict is Verdict.ALLOW
-    static = [c for c in conditions if not c.volatile]
-    volatile = [c for c in conditions if c.volatile]
+def _split(conditions: list[Condition], verdict: Verdict) -> tuple[tuple[Judged, ...], ...]:
+    """The tests on the principal, on the text, on more than that, and a mask
+    rule's permission."""
+    who = [c for c in conditions if c.key.startswith(("who.", "except"))]
+    rest = [c for c in conditions if c not in who]
 
-    def reading(some: list[Condition]) -> tuple[Judged, ...]:
-        return tuple(c.permit if permitting else c.restrict for c in some)
+    def reading(volatile: bool) -> tuple[Judged, ...]:
+        return tuple(
+            c.permit if verdict is Verdict.ALLOW else c.restrict
+            for c in rest
+            if c.volatile is volatile
+        )
 
-    permits = (
-        tuple(c.permit for c in conditions if c.permit is not c.restrict)
-        if verdict is Verdict.MASK
-        else ()
-    )
-    return reading(static), reading(volatile), permits
+    permits = [c.permit for c in rest] if verdict is Verdict.MASK else []
+    return tuple(c.permit for c in who), reading(False), reading(True), tuple(permits)

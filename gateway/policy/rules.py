@@ -5,13 +5,14 @@ from __future__ import annotations
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from gateway.policy.conditions import Condition, Judged
 from gateway.policy.globs import Test, compile_globs
 from gateway.policy.names import wide
 from gateway.policy.principal import Principal
 from gateway.policy.verdicts import Verdict
-from protocols.contract import Command, Part
+from protocols.contract import Part
 
 DEFAULT = "default"
 """The id of what happens where no rule says anything."""
@@ -22,6 +23,9 @@ WORDS = ("action", "principal", "rule", "target")
 """What a message may name besides facts."""
 SHOWN = 300
 """Characters that one placeholder may take up in a message."""
+
+
+Template: TypeAlias = "tuple[tuple[str, str | None], ...]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,9 +77,11 @@ class Rule:
     masks: tuple[MaskItem, ...] = ()
     detect: frozenset[str] = frozenset()
     unresolved: str = "block"
-    message: str = ""
+    message: Template = ()
+    who: tuple[Judged, ...] = field(default=(), repr=False)
+    """The tests that look at the principal only."""
     static: tuple[Judged, ...] = field(default=(), repr=False)
-    """The tests of its verdict's own reading that look at text and principal."""
+    """The tests of its verdict's own reading that look at text and parts."""
     volatile: tuple[Judged, ...] = field(default=(), repr=False)
     """Those that look at parameters or the time."""
     permits: tuple[Judged, ...] = field(default=(), repr=False)
@@ -88,38 +94,44 @@ class Rule:
         return self.spells_unparsed and part.action.endswith(".unparsed")
 
 
-def render(rule: Rule, part: Part, command: Command, principal: Principal, target: str) -> str:
+def render(rule: Rule, part: Part, principal: Principal, target: str) -> str:
     """The rule's message with its placeholders filled in, for a person: what
     comes from the command is cut short and can't carry control characters."""
-    if not rule.message:
+    pieces = rule.message
+    if not pieces:
         verb = {Verdict.BLOCK: "blocked", Verdict.HOLD: "held for approval"}.get(rule.verdict)
         return f"{verb} by rule {rule.id}" if verb else ""
-    out = []
-    for literal, name, _, _ in string.Formatter().parse(rule.message):
-        out.append(literal)
-        if name is not None:
-            out.append(_shown(name, rule, part, principal, target))
-    return "".join(out)
+    if len(pieces) == 1 and pieces[0][1] is None:
+        return pieces[0][0]
+    return "".join(
+        literal if name is None else literal + _shown(name, rule, part, principal, target)
+        for literal, name in pieces
+    )
 
 
 def _shown(name: str, rule: Rule, part: Part, principal: Principal, target: str) -> str:
-    own = {"action": part.action, "principal": principal.subject}
-    own |= {"rule": rule.id, "target": target}
-    value = own[name] if name in own else part.facts.get(name)
+    own = {"action": part.action, "principal": principal.subject, "rule": rule.id}
+    value = target if name == "target" else own[name] if name in own else part.facts.get(name)
     if value is None:
         return "(unknown)"
-    text = ", ".join(value) if isinstance(value, tuple) else str(value)
-    text = "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
-    return text if len(text) <= SHOWN else text[: SHOWN - 1] + "…"
+    return plain(", ".join(value) if isinstance(value, tuple) else str(value))
 
 
-def placeholders(message: str) -> list[str]:
-    """The names in ``message``; ValueError where it isn't a plain template."""
-    names = []
-    for _, name, spec, conversion in string.Formatter().parse(message):
-        if name is None:
-            continue
-        if spec or conversion or not name.isidentifier():
+def plain(text: str) -> str:
+    """``text`` for a terminal: cut short, control characters made visible."""
+    if len(text) > SHOWN:
+        text = text[: SHOWN - 1] + "…"
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in text)
+
+
+def template(message: str) -> Template:
+    """``message`` in pieces: a literal, and the name of what follows it, or
+    None. ValueError where it isn't a plain template."""
+    pieces = []
+    for literal, name, spec, conversion in string.Formatter().parse(message):
+        if name is not None and (spec or conversion or not name.isidentifier()):
             raise ValueError(f'"{{{name}}}" is no plain placeholder')
-        names.append(name)
-    return names
+        pieces.append((literal, name))
+    return tuple(pieces)

@@ -30,18 +30,15 @@ from datetime import datetime
 
 from gateway.policy.conditions import Condition, Judged, Shape
 from gateway.policy.fields import Table
-from gateway.policy.globs import Test, compile_globs
+from gateway.policy.globs import compile_globs
 from gateway.policy.names import narrow, wide
 from gateway.policy.principal import Principal
+from gateway.policy.quantifiers import QUANTIFIERS, Value, all_names, any_name, every, quantify
 from gateway.policy.words import nearest
 from protocols.contract import Command, FactKind, Part
 
 COMPLETE = "complete"
 """A flag that every part has: all that it does is known."""
-
-_QUANTIFIERS = ("any", "all", "only", "none", "outside")
-
-Value = Callable[[object], bool]
 
 
 def read_where(table: Table, facts: Mapping[str, FactKind]) -> list[Condition]:
@@ -64,35 +61,50 @@ def _condition(
     permit: Value,
     index: frozenset[str] | None = None,
 ) -> Condition:
+    def restricts(part: Part, command: Command, principal: Principal, now: datetime | None) -> bool:
+        known = part.facts.get(fact)
+        return known is None or restrict(known)
+
+    def permits(part: Part, command: Command, principal: Principal, now: datetime | None) -> bool:
+        known = part.facts.get(fact)
+        return known is not None and permit(known)
+
+    return _on_fact(fact, shape, restricts, permits, index)
+
+
+def _on_fact(
+    fact: str,
+    shape: Shape,
+    restricts: Judged,
+    permits: Judged,
+    index: frozenset[str] | None = None,
+) -> Condition:
     def value(part: Part, command: Command, principal: Principal, now: datetime | None) -> object:
         return part.complete if fact == COMPLETE else part.facts.get(fact)
 
-    def judged(test: Value, unknown: bool) -> Judged:
-        def judge(part: Part, command: Command, principal: Principal, now: datetime | None) -> bool:
-            known = part.facts.get(fact)
-            return unknown if known is None else test(known)
-
-        return judge
-
-    def whole(test: Value) -> Judged:
-        return lambda part, command, principal, now: test(part.complete)
-
-    return Condition(
-        key=f"where.{fact}",
-        shape=shape,
-        restrict=whole(restrict) if fact == COMPLETE else judged(restrict, True),
-        permit=whole(permit) if fact == COMPLETE else judged(permit, False),
-        show=value,
-        index=None if index is None else (fact, index),
-    )
+    where = None if index is None else (fact, index)
+    return Condition(f"where.{fact}", shape, restricts, permits, value, index=where)
 
 
 def _flag(table: Table, fact: str) -> Condition | None:
     wanted = table.flag(fact)
     if wanted is None:
         return None
-    test: Value = (lambda known: known is True) if wanted else (lambda known: known is False)
-    return _condition(fact, Shape("words", (wanted,)), test, test)
+    unwanted = not wanted
+
+    def whole(part: Part, command: Command, principal: Principal, now: datetime | None) -> bool:
+        return part.complete is wanted
+
+    def restricts(part: Part, command: Command, principal: Principal, now: datetime | None) -> bool:
+        return part.facts.get(fact) is not unwanted
+
+    def permits(part: Part, command: Command, principal: Principal, now: datetime | None) -> bool:
+        return part.facts.get(fact) is wanted
+
+    shape = Shape("words", (wanted,))
+    if fact == COMPLETE:
+        return _on_fact(fact, shape, whole, whole)
+    return _on_fact(fact, shape, restricts, permits)
 
 
 def _number(table: Table, fact: str) -> Condition | None:
@@ -106,7 +118,8 @@ def _number(table: Table, fact: str) -> Condition | None:
         )
         bounds.close()
         if low is None and high is None:
-            table.fault(fact, "needs min or max")
+            if not bounds.raw:
+                table.fault(fact, "needs min or max")
             return None
         if low is not None and high is not None and low > high:
             table.fault(fact, f"can never match: min {low} is above max {high}")
@@ -141,8 +154,8 @@ def _text(table: Table, fact: str) -> Condition | None:
         return _condition(
             fact,
             Shape("globs", tuple(sorted(patterns))),
-            test,  # type: ignore[arg-type]
-            test,  # type: ignore[arg-type]
+            test,
+            test,
             frozenset(patterns) if literal else None,
         )
     parts = _quantified(table, fact, ("any", "none"))
@@ -164,16 +177,15 @@ def _names(table: Table, fact: str) -> Condition | None:
         patterns = table.globs(fact)
         if patterns is None:
             return None
-        loose, strict = wide(patterns), narrow(patterns, relation=relation)
         tails = frozenset(p.rpartition(".")[2] for p in patterns)
-        return _condition(
+        return _on_fact(
             fact,
             Shape("names", tuple(sorted(patterns))),
-            _quantify("any", loose),
-            _quantify("all", strict),
+            any_name(fact, wide(patterns)),
+            all_names(fact, narrow(patterns, relation=relation)),
             tails if not any("*" in tail for tail in tails) else None,
         )
-    parts = _quantified(table, fact, _QUANTIFIERS)
+    parts = _quantified(table, fact, QUANTIFIERS)
     if parts is None:
         return None
     restrict: list[Value] = []
@@ -182,39 +194,11 @@ def _names(table: Table, fact: str) -> Condition | None:
         loose, strict = wide(patterns), narrow(patterns, relation=relation)
         if word in ("none", "outside"):  # matching less is what errs to matching more
             loose, strict = strict, loose
-        restrict.append(_quantify(word, loose))
-        permit.append(_quantify(word, strict))
+        restrict.append(quantify(word, loose))
+        permit.append(quantify(word, strict))
     return _condition(
-        fact, Shape("names table", tuple(sorted(parts.items()))), _every(restrict), _every(permit)
+        fact, Shape("names table", tuple(sorted(parts.items()))), every(restrict), every(permit)
     )
-
-
-def _every(tests: list[Value]) -> Value:
-    return tests[0] if len(tests) == 1 else lambda known: all(test(known) for test in tests)
-
-
-def _quantify(word: str, test: Test) -> Value:
-    def some(known: tuple[str, ...]) -> bool:
-        # A generator expression would cost more than the tests.
-        for name in known:  # noqa: SIM110
-            if test(name):
-                return True
-        return False
-
-    def only(known: tuple[str, ...]) -> bool:
-        for name in known:  # noqa: SIM110
-            if not test(name):
-                return False
-        return True
-
-    forms: dict[str, Callable[[tuple[str, ...]], bool]] = {
-        "any": some,
-        "all": lambda known: bool(known) and only(known),
-        "only": only,
-        "none": lambda known: not some(known),
-        "outside": lambda known: not only(known),
-    }
-    return forms[word]  # type: ignore[return-value]
 
 
 def _quantified(
