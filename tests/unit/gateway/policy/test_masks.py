@@ -132,3 +132,9 @@ def test_fixed_format_keeps_the_length_in_characters(text):
     assert len(shown) == len(text)
     assert not any(c.isalpha() and c != "x" for c in shown)
     assert not any(c.isdigit() and c != "0" for c in shown)
+
+
+@given(st.binary(min_size=16, max_size=100), st.binary(max_size=100))
+def test_hash_is_the_library_s_hmac(key, value):
+    want = hmac.new(key, value, hashlib.sha256).hexdigest()[:16]
+    assert build("hash", {}, key)(value) == want.encode()
