@@ -11,7 +11,7 @@ from protocols.wire import Mark, Move, Side
 from recorder.errors import MissingKeyError
 from recorder.originals import Opener
 from recorder.reader import Record, Recording, decoded
-from recorder.records import StoredSpan
+from recorder.records import CommandEntry, Event, StoredSpan
 
 
 class Hop(NamedTuple):
@@ -32,6 +32,13 @@ class Piece(NamedTuple):
     raw: bytes | None
     why: str = ""
     mark: Mark = Mark.PLAIN
+
+
+class Told(NamedTuple):
+    """A command or an event, and when."""
+
+    at: int
+    entry: CommandEntry | Event
 
 
 class _Parked:
@@ -93,21 +100,27 @@ class Streams:
     def pieces(self, hop: Hop) -> Iterator[Piece]:
         """The bytes of ``hop`` in order, with the time of each piece.
         Raises ``FormatError`` where the recording breaks."""
-        parked: _Parked | None = None
+        for item in self.story(hop):
+            if isinstance(item, Piece):
+                yield item
+
+    def story(self, hop: Hop) -> Iterator[Piece | Told]:
+        """The bytes of ``hop``, and among them, in order, what happened."""
         for record in decoded(self._recording):
             if record.gap:
                 yield Piece(record.at, -1, 0, None, "records are missing here")
             for entry in record.entries:
                 if not isinstance(entry, StoredSpan):
+                    yield Told(record.at, entry)
                     continue
-                if parked is None and entry.move is Move.FORWARD and not hop.arrives:
+                if entry.move is Move.FORWARD and not hop.arrives:
                     # Rare (only held commands): look again, for what it refers to.
                     yield from self._with_parked(hop, record)
                     return
                 if _on(entry, hop):
                     yield self._piece(record.at, entry, hop)
 
-    def _with_parked(self, hop: Hop, since: Record) -> Iterator[Piece]:
+    def _with_parked(self, hop: Hop, since: Record) -> Iterator[Piece | Told]:
         source = hop.side.other
         wanted: list[tuple[int, int]] = []
         for record in decoded(self._recording):
@@ -127,6 +140,8 @@ class Streams:
             seen_forward = record.seq != since.seq
             for entry in record.entries:
                 if not isinstance(entry, StoredSpan):
+                    if told and seen_forward:
+                        yield Told(record.at, entry)
                     continue
                 seen_forward = seen_forward or entry.move is Move.FORWARD
                 if entry.move is Move.TAKE and entry.side is source:

@@ -1,0 +1,133 @@
+"""What can be said of each recording without reading all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from recorder.errors import FormatError
+from recorder.live import LiveSession, live_sessions
+from recorder.log_reader import LogFile
+from recorder.reader import Recording, every_log
+
+VERDICT_NAMES = ("allow", "mask", "hold", "block")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of ``recorder list``. ``status`` is closed, terminated, recovered,
+    open, or damaged (then ``reason`` says how)."""
+
+    session: str
+    started: str
+    seconds: float | None
+    status: str
+    reason: str
+    principal: str
+    issuer: str
+    kind: str
+    groups: tuple[str, ...]
+    run: str
+    tags: dict[str, str]
+    target: str
+    protocol: str
+    database: str
+    peer: str
+    allowed: int
+    masked: int
+    held: int
+    blocked: int
+    bytes: int
+    path: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+    @property
+    def begun(self) -> datetime:
+        """When it started."""
+        return datetime.fromisoformat(self.started)
+
+
+def instant(wall: int) -> str:
+    """Unix nanoseconds as RFC 3339 in UTC, to the millisecond."""
+    when = datetime.fromtimestamp(wall / 1e9, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def describe(recording: Recording) -> Line:
+    """The row of a recording that is open already."""
+    header = recording.header
+    end = recording.peek_end()
+    if end is not None:
+        status, reason, summary = end.status, end.reason, end.summary
+    elif isinstance(recording, LiveSession):
+        status, reason, summary = "open", "", recording.summary
+    else:
+        status, reason, summary = "damaged", "its END is missing: run recorder verify", {}
+    verdicts = summary.get("verdicts")
+    if not (isinstance(verdicts, list) and len(verdicts) == 4):
+        verdicts = [0, 0, 0, 0]
+    tags, groups = summary.get("tags"), summary.get("groups")
+    return Line(
+        session=header["session"],
+        started=instant(header["wall"]),
+        seconds=None if end is None else end.at / 1e9,
+        status=status,
+        reason=reason,
+        principal=_text(summary.get("subject")) or _text(header.get("principal")),
+        issuer=_text(summary.get("issuer")),
+        kind=_text(summary.get("kind")),
+        groups=tuple(map(str, groups)) if isinstance(groups, list) else (),
+        run=_text(summary.get("run")),
+        tags={str(k): str(v) for k, v in tags.items()} if isinstance(tags, dict) else {},
+        target=_text(summary.get("target")) or _text(header.get("target")),
+        protocol=_text(header.get("protocol")),
+        database=_text(summary.get("database")),
+        peer=_text(header.get("peer")),
+        allowed=int(verdicts[0]),
+        masked=int(verdicts[1]),
+        held=int(verdicts[2]),
+        blocked=int(verdicts[3]),
+        bytes=0 if end is None else sum(end.counts),
+        path=str(recording.path),
+    )
+
+
+def _damaged(path: Path, error: FormatError) -> Line:
+    day = "-".join(path.parts[-4:-1])
+    return Line(
+        session=path.stem, started=f"{day}T00:00:00.000Z", seconds=None, status="damaged",
+        reason=str(error), principal="", issuer="", kind="", groups=(), run="", tags={},
+        target="", protocol="", database="", peer="", allowed=0, masked=0, held=0, blocked=0,
+        bytes=0, path=str(path),
+    )  # fmt: skip
+
+
+def catalog(state: Path) -> Iterator[Line]:
+    """Every recording, sealed ones first; a damaged one is a row too."""
+    seen = set()
+    for path in every_log(state):
+        seen.add(path.stem)
+        try:
+            log = LogFile(path)
+        except FormatError as error:
+            yield _damaged(path, error)
+            continue
+        try:
+            yield describe(log)
+        except (ValueError, OverflowError, OSError):
+            yield _damaged(path, FormatError("its header can't be shown", 0))
+        finally:
+            log.close()
+    for live in live_sessions(state / "journal"):
+        if live.header["session"] not in seen:
+            yield describe(live)

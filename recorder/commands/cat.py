@@ -1,0 +1,80 @@
+"""recorder cat: the very bytes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from protocols.wire import Side
+from recorder import keys
+from recorder.commands.opening import (
+    DAMAGED,
+    INCOMPLETE,
+    MISSING_KEY,
+    OK,
+    add_id,
+    complain,
+    recording_of,
+)
+from recorder.errors import FormatError, MissingKeyError
+from recorder.originals import Opener
+from recorder.streams import Hop, Streams
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "cat",
+        help="the exact bytes of one direction of one leg",
+        description="Writes to stdout the exact bytes that came in from, or went out to, one "
+        "side. Bytes that are not on record (credentials; originals behind masks without the "
+        "auditor's key) are left out; each place is named on stderr, and the exit code is 3.",
+    )
+    add_id(parser)
+    parser.add_argument("--leg", choices=("client", "upstream"), required=True)
+    parser.add_argument(
+        "--side", choices=("in", "out"), required=True,
+        help="in: what the gateway got from there; out: what it sent there",
+    )  # fmt: skip
+    parser.add_argument("--key", type=Path, action="append", default=[], metavar="FILE",
+        help="an auditor's private key, to open sealed originals")  # fmt: skip
+    parser.set_defaults(do=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write them."""
+    try:
+        private = [keys.load_private(path) for path in args.key]
+    except (OSError, ValueError) as error:
+        complain(f"the key can't be read: {error}")
+        return MISSING_KEY
+    recording = recording_of(args)
+    opener = None
+    if private:
+        try:
+            opener = Opener(recording.header["session"], recording.header["keys"], private)
+        except MissingKeyError as error:
+            complain(str(error))
+            return MISSING_KEY
+    hop = Hop(Side.CLIENT if args.leg == "client" else Side.UPSTREAM, args.side == "in")
+    code = OK
+    try:
+        for piece in Streams(recording, opener).pieces(hop):
+            if piece.raw is None:
+                where = (
+                    f"{piece.length} bytes at offset {piece.offset}" if piece.offset >= 0 else "?"
+                )
+                complain(f"left out {where}: {piece.why}")
+                code = INCOMPLETE
+            else:
+                sys.stdout.buffer.write(piece.raw)
+    except FormatError as error:
+        sys.stdout.buffer.flush()
+        complain(f"the recording breaks here: {error}")
+        return INCOMPLETE if error.torn else DAMAGED
+    sys.stdout.buffer.flush()
+    if recording.end is None or recording.end.status == "recovered":
+        complain("the session has no regular end: there may have been more")
+        return INCOMPLETE
+    return code

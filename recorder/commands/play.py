@@ -1,0 +1,141 @@
+"""recorder play: watch a session again."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from protocols.wire import Side
+from recorder.catalog import describe
+from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_id, complain, recording_of
+from recorder.errors import FormatError
+from recorder.records import CommandEntry
+from recorder.render import Printer, amount, one_line
+from recorder.show_postgres import PostgresScreen
+from recorder.streams import Hop, Piece, Streams
+from recorder.timeline import command_line, line
+
+_STYLES = {3: "red", 2: "yellow", 1: "yellow"}
+
+
+def speed(text: str) -> float:
+    """``1``, ``2.5``, or ``max`` (0.0)."""
+    if text == "max":
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0.01 <= value <= 10_000:
+        raise argparse.ArgumentTypeError(f"not a speed (0.01 to 10000, or max): {text}")
+    return value
+
+
+def seconds(text: str) -> float:
+    """``2`` or ``0.5s``."""
+    try:
+        value = float(text.removesuffix("s"))
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 86_400:
+        raise argparse.ArgumentTypeError(f"not a time in seconds: {text}")
+    return value
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "play",
+        help="watch a session again, as its client saw it",
+        description="Plays a session: each command with its verdict, and what the client got "
+        "(for postgres: result tables, errors, notices). In real time on a terminal. "
+        "Escape sequences in the recording are shown, never sent to your terminal.",
+    )
+    add_id(parser)
+    parser.add_argument("--speed", type=speed, metavar="N|max", help="1 on a terminal, else max")
+    parser.add_argument(
+        "-i", "--idle-time-limit", type=seconds, metavar="SECONDS", help="wait no longer than this"
+    )
+    parser.add_argument(
+        "--rows", type=int, default=20, metavar="N", help="rows of each result to show"
+    )
+    parser.add_argument("--events", action="store_true", help="show all events too")
+    parser.set_defaults(do=run)
+
+
+class _Pace:
+    """Sleeps as long as the recording did."""
+
+    def __init__(self, speed: float, limit: float | None) -> None:
+        self._speed = speed
+        self._limit = limit
+        self._last = 0
+
+    def until(self, at: int) -> None:
+        wait = (at - self._last) / 1e9
+        self._last = at
+        if self._speed and wait > 0:
+            if self._limit is not None:
+                wait = min(wait, self._limit)
+            time.sleep(wait / self._speed)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Play it."""
+    out = Printer()
+    recording = recording_of(args)
+    about = describe(recording)
+    pace = _Pace(
+        args.speed if args.speed is not None else (1.0 if out.terminal else 0.0),
+        args.idle_time_limit,
+    )
+    who = f"{about.principal or '?'} on {about.target or '?'} ({about.protocol or '?'})"
+    out.line(out.paint(one_line(f"{about.session}  {about.started}  {who}"), "bold"))
+    screen = PostgresScreen(max(0, args.rows)) if about.protocol == "postgres" else None
+    unseen = 0
+    try:
+        for item in Streams(recording).story(Hop(Side.CLIENT, False)):
+            pace.until(item.at)
+            if isinstance(item, Piece):
+                if screen is None:
+                    unseen += item.length
+                else:
+                    for text in (
+                        screen.feed(item.raw)
+                        if item.raw is not None
+                        else screen.hidden(item.length)
+                    ):
+                        out.line(f"            {text}")
+                if item.offset < 0:
+                    out.line(f"            ({item.why})")
+                continue
+            entry = item.entry
+            stamp = out.paint(f"{item.at / 1e9:10.3f}", "dim")
+            if isinstance(entry, CommandEntry):
+                text = command_line(entry)
+                style = _STYLES.get(entry.verdict)
+                out.line(f"{stamp}  {out.paint(text, style) if style else text}")
+            elif args.events or entry.kind in (
+                "approval",
+                "refusal",
+                "error",
+                "cancel",
+                "identity",
+            ):
+                out.line(f"{stamp}  {out.paint(line(entry), 'dim')}")
+            out.out.flush()
+        if screen is not None:
+            for text in screen.finish():
+                out.line(f"            {text}")
+        elif unseen:
+            out.line(f"            ({amount(unseen)} went to the client: recorder cat shows them)")
+    except FormatError as error:
+        out.out.flush()
+        complain(f"the recording breaks here: {error}")
+        return INCOMPLETE if error.torn else DAMAGED
+    end = recording.end
+    if end is None:
+        out.line("(still open)")
+        return INCOMPLETE
+    out.line(out.paint(f"{end.at / 1e9:10.3f}  {end.status}: {one_line(end.reason)}", "dim"))
+    return INCOMPLETE if end.status == "recovered" else OK

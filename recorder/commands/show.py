@@ -1,0 +1,108 @@
+"""recorder show: the facts about one session."""
+
+from __future__ import annotations
+
+import argparse
+
+from recorder import verify
+from recorder.catalog import describe
+from recorder.commands.opening import OK, add_id, add_json, recording_of
+from recorder.errors import FormatError
+from recorder.reader import Recording, decoded
+from recorder.records import CommandEntry
+from recorder.render import Printer, amount, one_line
+from recorder.timeline import command_line
+
+_MOST = 50
+_STYLES = {3: "red", 2: "yellow", 1: "yellow"}
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "show",
+        help="the facts about one session",
+        description="Shows who, where and when, how it ended, its commands with their verdicts "
+        f"(the first {_MOST}; all: recorder events), and whether the recording verifies.",
+    )
+    add_id(parser)
+    add_json(parser)
+    parser.set_defaults(do=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show it; the exit code is that of verify."""
+    out = Printer()
+    recording = recording_of(args)
+    line = describe(recording)
+    verdict = verify.verify(recording)
+    header = recording.header
+    more: dict[str, object] = {
+        key: header[key]
+        for key in ("gateway", "listener", "policy", "durability", "originals")
+        if key in header
+    }
+    auditors = [
+        str(item.get("auditor")) for item in header.get("keys", []) if isinstance(item, dict)
+    ]
+    if args.json:
+        told = {"status": verdict.status, "message": verdict.message, "offset": verdict.offset}
+        out.json(
+            "session-facts",
+            {
+                **line.as_dict(),
+                **more,
+                "auditors": auditors,
+                "verify": {**told, "scope": verdict.scope},
+            },
+        )
+        return verify.EXIT[verdict.status]
+    counts = f"{line.allowed} allowed, {line.masked} masked"
+    counts += f", {line.held} held, {line.blocked} blocked"
+    facts = [
+        ("session", line.session),
+        ("started", line.started),
+        ("status", f"{line.status}: {line.reason}" if line.reason else line.status),
+        ("principal", line.principal),
+        ("issuer", line.issuer),
+        ("kind", line.kind),
+        ("groups", ", ".join(line.groups)),
+        ("run", line.run),
+        ("tags", " ".join(f"{k}={v}" for k, v in sorted(line.tags.items()))),
+        ("target", line.target),
+        ("protocol", line.protocol),
+        ("database", line.database),
+        ("peer", line.peer),
+        *((key, str(value)) for key, value in more.items()),
+        ("auditors", ", ".join(auditors)),
+        ("bytes", amount(line.bytes) if line.bytes else ""),
+        ("commands", counts),
+        ("verify", f"{verdict.status}: {verdict.message}"),
+        ("scope", verdict.scope),
+        ("file", line.path),
+    ]  # fmt: skip
+    for key, value in facts:
+        if value:
+            out.line(f"{out.paint(key.ljust(11), 'dim')}{one_line(value)}")
+    _commands(out, recording)
+    return verify.EXIT[verdict.status] if verdict.status != verify.OK else OK
+
+
+def _commands(out: Printer, recording: Recording) -> None:
+    count = 0
+    try:
+        for record in decoded(recording):
+            for entry in record.entries:
+                if not isinstance(entry, CommandEntry):
+                    continue
+                count += 1
+                if count == 1:
+                    out.line()
+                if count <= _MOST:
+                    text = f"{record.at / 1e9:10.3f}  {command_line(entry)}"
+                    style = _STYLES.get(entry.verdict)
+                    out.line(out.paint(text, style) if style else text)
+    except FormatError as error:
+        out.line(f"({one_line(str(error))})")
+    if count > _MOST:
+        out.line(f"… {count - _MOST} more: recorder events {recording.header['session']}")
