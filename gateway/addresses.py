@@ -176,8 +176,11 @@ def is_own(ip: IP) -> bool:
 
 def neighbourhood(peer: str) -> str:
     """What counts as the same place when a token is bound to it: an IPv4
-    address, or the /64 of an IPv6 one (hosts change addresses within it)."""
+    address, or the /64 of an IPv6 one (hosts change addresses within it). A
+    port after it does not count."""
     ip = ip_of(peer)
+    if ip is None and (match := _FORM.fullmatch(peer)):
+        ip = ip_of(match[1] or match[2])
     if isinstance(ip, ipaddress.IPv6Address):
         return str(ipaddress.ip_network((int(ip) >> 64 << 64, 64)))
     return str(ip) if ip is not None else peer

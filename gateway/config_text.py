@@ -93,6 +93,9 @@ default = "deny"
 
 [sets]
 pii = ["*.email", "*.ssn", "*.card_number"]
+harmless = ["application_name", "statement_timeout", "lock_timeout", "timezone", "datestyle",
+            "intervalstyle", "extra_float_digits", "transaction_isolation",
+            "default_transaction_isolation", "default_transaction_read_only"]
 
 # Everyone may look, and change rows.
 [[rule]]
@@ -100,10 +103,18 @@ id = "read-and-write"
 on = ["sql.select", "sql.insert", "sql.update", "sql.delete"]
 verdict = "allow"
 
-# Transactions and harmless settings that every driver uses.
+# What drivers do besides: transactions, cursors, prepared statements (what these
+# run is judged by the rules for it) and settings that change no meaning.
 [[rule]]
 id = "session"
-on = ["sql.transaction", "sql.set", "sql.show"]
+on = ["sql.transaction", "sql.show", "sql.prepare", "sql.execute", "sql.deallocate",
+      "sql.declare", "sql.fetch", "sql.close", "sql.explain"]
+verdict = "allow"
+
+[[rule]]
+id = "settings"
+on = "sql.set"
+where = { sets = "@harmless" }
 verdict = "allow"
 
 [[rule]]
@@ -112,6 +123,13 @@ on = ["sql.update", "sql.delete"]
 where = { has_where = false }
 verdict = "block"
 message = "an UPDATE or DELETE needs a WHERE"
+
+[[rule]]
+id = "constant-where"
+on = ["sql.update", "sql.delete"]
+where = { where_is_constant = true }
+verdict = "block"
+message = "a WHERE that is true for every row bounds nothing"
 
 [[rule]]
 id = "delete-needs-approval"
@@ -125,4 +143,20 @@ id = "pii-masked"
 on = "sql.select"
 verdict = "mask"
 mask = [{ columns = "@pii", with = "redact" }]
+
+# `gateway policy test` runs these.
+[[test]]
+name = "a delete waits for a person"
+given = { sql = "DELETE FROM orders WHERE id = 1", principal = { kind = "ci" } }
+expect = { verdict = "hold", rule = "delete-needs-approval" }
+
+[[test]]
+name = "a delete of everything does not"
+given = { sql = "DELETE FROM orders", principal = { kind = "ci" } }
+expect = { verdict = "block", rule = "unbounded-write" }
+
+[[test]]
+name = "tables stay"
+given = { sql = "DROP TABLE orders", principal = { kind = "person" } }
+expect = { verdict = "deny" }
 """

@@ -41,24 +41,32 @@ class KeySource(Protocol):
 
 
 class FileKeys:
-    """A JWKS file, read again when it changes."""
+    """A JWKS file, read again when it changes; a version of it that can't be
+    read is told of and tried once, not for each token that comes along."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._seen: tuple[int, int, int] | None = None
         self._set: KeySet | None = None
+        self._told = ""
 
     async def keys(self, kid: str) -> KeySet | None:
         try:
             status = self._path.stat()
             mark = (status.st_mtime_ns, status.st_size, status.st_ino)
             if mark != self._seen:
+                self._seen = mark
                 with self._path.open("rb") as source:
-                    fresh = read_jwks(source.read(LIMIT + 1))
-                self._set, self._seen = fresh, mark
+                    self._set = read_jwks(source.read(LIMIT + 1))
+                self._told = ""
         except (OSError, JwksInvalid) as error:
-            kept = "keeping the keys read before" if self._set else "it has no keys"
-            _log.warning("jwks file %s: %s; %s", self._path, error, kept)
+            if isinstance(error, OSError):
+                self._seen = None
+            why = str(error)
+            if why != self._told:
+                self._told = why
+                kept = "keeping the keys read before" if self._set else "it has no keys"
+                _log.warning("jwks file %s: %s; %s", self._path, why, kept)
         return self._set
 
 
@@ -77,7 +85,7 @@ class UrlKeys:
         self._lock = trio.Lock()
 
     async def keys(self, kid: str) -> KeySet | None:
-        if self._wanted(kid):
+        if self._wanted(kid) or (self._lacks(kid) and self._lock.locked()):
             async with self._lock:
                 # Whoever held the lock may have fetched what is missing.
                 if self._wanted(kid):
@@ -94,8 +102,11 @@ class UrlKeys:
         since = float("inf") if self._tried is None else now - self._tried
         if self._set is None:
             return since >= _RETRY
-        unknown = bool(kid) and not self._set.knows(kid)
-        return (unknown or now - self._fetched >= _FRESH) and since >= _PAUSE
+        return (self._lacks(kid) or now - self._fetched >= _FRESH) and since >= _PAUSE
+
+    def _lacks(self, kid: str) -> bool:
+        """True when a fetch might bring a key that is not here."""
+        return self._set is None or (bool(kid) and not self._set.knows(kid))
 
     async def _fetch(self) -> None:
         self._tried = self._now()

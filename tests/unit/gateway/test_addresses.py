@@ -144,4 +144,6 @@ def test_row_88_proxy_to_self(host: str, port: int, same: bool) -> None:
 def test_neighbourhoods() -> None:
     assert neighbourhood("192.0.2.1") == neighbourhood("::ffff:192.0.2.1") == "192.0.2.1"
     assert neighbourhood("2001:db8:1:2:3::4") == "2001:db8:1:2::/64"
+    assert neighbourhood("192.0.2.1:5555") == neighbourhood("192.0.2.1:6666") == "192.0.2.1"
+    assert neighbourhood("[2001:db8:1:2::9]:1") == "2001:db8:1:2::/64"
     assert neighbourhood("unix") == "unix"

@@ -12,6 +12,11 @@ import pytest
 import gateway.config_text
 from gateway.config import Address, Config, ConfigErrors, load_config
 from gateway.identity.keys import verifier_text
+from gateway.policy.judge import judge
+from gateway.policy.load import compile_policy
+from gateway.policy.principal import Principal
+from protocols.contract import Command, Phase
+from protocols.sql import ACTIONS, FACTS, analyse
 
 SMALL = """\
 version = 1
@@ -352,6 +357,36 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "bad.toml").write_bytes(b"\xff")
     with pytest.raises(ConfigErrors, match="UTF-8"):
         load_config(tmp_path / "bad.toml")
+
+
+@pytest.mark.parametrize(
+    ("sql", "verdict"),
+    [
+        ("SELECT id FROM orders", "mask"),
+        ("UPDATE orders SET x = 1 WHERE id = 1", "allow"),
+        ("UPDATE orders SET x = 1", "block"),
+        ("UPDATE orders SET x = 1 WHERE true", "block"),
+        ("DELETE FROM orders WHERE id = 1", "hold"),
+        ("DELETE FROM orders", "block"),
+        ("DROP TABLE orders", "block"),
+        ("BEGIN", "allow"),
+        ("SET application_name = 'x'", "allow"),
+        ("SET ROLE postgres", "block"),
+        ("RESET ALL", "block"),
+        ("not sql at all", "block"),
+    ],
+)
+def test_the_example_policy(sql: str, verdict: str) -> None:
+    policy = compile_policy(
+        gateway.config_text.POLICY,
+        source="policy.toml",
+        actions={"sql": (ACTIONS, FACTS)},
+        groups=frozenset({"dba"}),
+        targets=frozenset({"prod-db"}),
+    )
+    command = Command(1, Phase.RUN, sql, analyse(sql).parts)
+    decision = judge(command, Principal("a", "local"), "prod-db", policy, None)
+    assert str(decision.verdict) == verdict
 
 
 def test_the_example_loads(tmp_path: Path) -> None:
