@@ -1,7 +1,7 @@
 """PostgreSQL text to what it does, with PostgreSQL's own parser."""
 
+from protocols.sql.adjust import distrust, resolve, trust
 from protocols.sql.analyse import analyse
-from protocols.sql.statements import distrust, resolve
 from protocols.sql.trace import trace_view
 from protocols.sql.words import (
     ACTIONS,
@@ -25,4 +25,5 @@ __all__ = [
     "distrust",
     "resolve",
     "trace_view",
+    "trust",
 ]

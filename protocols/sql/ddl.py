@@ -154,7 +154,11 @@ def names(value: Any) -> list[str]:
 
 def define(found: Findings, kind: str, node: Json, row: Row) -> None:
     """Write down the effects of a statement of the table."""
-    objects = names(node.get(row.field)) if row.field else []
+    objects: list[str] = []
+    if row.field == "objects":
+        objects = [n for wrapped in node.get("objects", ()) for n in names(wrapped)]
+    elif row.field:
+        objects = names(node.get(row.field))
     if not objects and "relation" in node:
         objects = names(node["relation"])
     if node.get("targtype") == "ACL_TARGET_ALL_IN_SCHEMA":

@@ -111,6 +111,21 @@ class Findings:
         return Part("sql." + self.verb, tuple(self.effects), facts, not self.why, why)
 
 
+def not_prepared(name: str) -> str:
+    """Why an EXECUTE is incomplete until its statement is looked up."""
+    return f"prepared statement {_plain(name)} is not known here"
+
+
+def not_known(function: str) -> str:
+    """Why a call is incomplete."""
+    return f"what function {_plain(function)} does is not known"
+
+
+def _plain(name: str) -> str:
+    """A name that can't pass for the end of a reason: "; " parts them."""
+    return name.replace(";", ",")
+
+
 def unparsed(why: str) -> Part:
     """The one part of a text that could not be understood. Facts that would
     need understanding are None, which block rules match and allow rules

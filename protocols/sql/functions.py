@@ -9,7 +9,7 @@ names are taken elsewhere and pass them to ``distrust``.
 from __future__ import annotations
 
 from protocols.contract import EffectKind
-from protocols.sql.findings import Findings
+from protocols.sql.findings import Findings, not_known
 from protocols.sql.harmless import HARMLESS, HARMLESS_SCHEMA
 from protocols.sql.nodes import Json, listed, one, text_of
 from protocols.sql.settings import change
@@ -82,28 +82,31 @@ _LARGE_OBJECTS = {
     "lo_unlink": EffectKind.DESTROY,
 }
 
-_CONTROL_PREFIXES = (
-    "pg_advisory_",
-    "pg_try_advisory_",
-    "pg_sleep",
-    "pg_ls_",
-    "pg_logical_",
-    "pg_replication_",
-    "pg_stat_reset",
-    "pg_wal_replay_",
-    "pg_backup_",
-    "pg_rotate_logfile",
-)
-
 _CONTROL = frozenset(
     listed("""
-pg_terminate_backend pg_cancel_backend pg_reload_conf pg_notify pg_promote pg_switch_wal
-pg_create_restore_point pg_create_logical_replication_slot pg_create_physical_replication_slot
-pg_copy_logical_replication_slot pg_copy_physical_replication_slot pg_drop_replication_slot
-pg_sync_replication_slots pg_export_snapshot pg_log_backend_memory_contexts pg_log_standby_snapshot
-pg_import_system_collations brin_desummarize_range brin_summarize_new_values brin_summarize_range
-gin_clean_pending_list pg_clear_attribute_stats pg_clear_relation_stats
-pg_restore_attribute_stats pg_restore_relation_stats pg_stat_force_next_flush pg_nextoid
+brin_desummarize_range brin_summarize_new_values brin_summarize_range gin_clean_pending_list
+pg_advisory_lock pg_advisory_lock_shared pg_advisory_unlock pg_advisory_unlock_all
+pg_advisory_unlock_shared pg_advisory_xact_lock pg_advisory_xact_lock_shared pg_backup_start
+pg_backup_stop pg_cancel_backend pg_clear_attribute_stats pg_clear_relation_stats
+pg_copy_logical_replication_slot pg_copy_physical_replication_slot
+pg_create_logical_replication_slot pg_create_physical_replication_slot pg_create_restore_point
+pg_drop_replication_slot pg_export_snapshot pg_import_system_collations
+pg_log_backend_memory_contexts pg_log_standby_snapshot pg_logical_emit_message
+pg_logical_slot_get_binary_changes pg_logical_slot_get_changes pg_logical_slot_peek_binary_changes
+pg_logical_slot_peek_changes pg_ls_archive_statusdir pg_ls_logdir pg_ls_logicalmapdir
+pg_ls_logicalsnapdir pg_ls_replslotdir pg_ls_summariesdir pg_ls_tmpdir pg_ls_waldir pg_nextoid
+pg_notify pg_promote pg_reload_conf pg_replication_origin_advance pg_replication_origin_create
+pg_replication_origin_drop pg_replication_origin_progress pg_replication_origin_session_is_setup
+pg_replication_origin_session_progress pg_replication_origin_session_reset
+pg_replication_origin_session_setup pg_replication_origin_xact_reset
+pg_replication_origin_xact_setup pg_replication_slot_advance pg_restore_attribute_stats
+pg_restore_relation_stats pg_rotate_logfile pg_rotate_logfile_old pg_sleep pg_sleep_for
+pg_sleep_until pg_stat_force_next_flush pg_stat_reset pg_stat_reset_backend_stats
+pg_stat_reset_replication_slot pg_stat_reset_shared pg_stat_reset_single_function_counters
+pg_stat_reset_single_table_counters pg_stat_reset_slru pg_stat_reset_subscription_stats
+pg_switch_wal pg_sync_replication_slots pg_terminate_backend pg_try_advisory_lock
+pg_try_advisory_lock_shared pg_try_advisory_xact_lock pg_try_advisory_xact_lock_shared
+pg_wal_replay_pause pg_wal_replay_resume
 """)
 )
 
@@ -141,7 +144,8 @@ def call(found: Findings, names: tuple[str, ...], args: list[Json]) -> None:
         found.effect(EffectKind.CONTROL, name, "function")
         known = True
     if name in _LARGE_OBJECTS:
-        found.effect(_LARGE_OBJECTS[name], first or "", "large object")
+        new = name in ("lo_creat", "lo_create", "lo_from_bytea", "lo_import")
+        found.effect(_LARGE_OBJECTS[name], "" if new else first or "", "large object")
         if name == "lo_open":  # the mode may ask for writing
             found.effect(EffectKind.WRITE, first or "", "large object")
         known = True
@@ -155,7 +159,7 @@ def call(found: Findings, names: tuple[str, ...], args: list[Json]) -> None:
     if name in _LOOKS:
         found.read(_LOOKS[name])
         known = True
-    if name in _CONTROL or name.startswith(_CONTROL_PREFIXES):
+    if name in _CONTROL:
         found.effect(EffectKind.CONTROL, name, "function")
         known = True
     if name in _RUNS_TEXT or (name in _TABLE_TEXT and first is None):
@@ -166,13 +170,17 @@ def call(found: Findings, names: tuple[str, ...], args: list[Json]) -> None:
         _unknown(found, name)
 
 
-_GIVEN = ("A_Const", "TypeCast", "ParamRef")
-"""Kinds of nodes that hold what the client itself sent."""
+def _given(wrapped: Json) -> bool:
+    """Whether a value is what the client itself sent."""
+    kind, node = one(wrapped)
+    while kind == "TypeCast":
+        kind, node = one(node.get("arg", {}))
+    return kind in ("A_Const", "ParamRef")
 
 
 def _unknown(found: Findings, name: str) -> None:
     found.dynamic = True
-    found.unknown(f"what function {name} does is not known")
+    found.unknown(not_known(name))
 
 
 def _set_config(found: Findings, args: list[Json]) -> None:
@@ -183,6 +191,6 @@ def _set_config(found: Findings, args: list[Json]) -> None:
         found.unknown("set_config changes a setting whose name is not a constant")
         return
     change(found, name.lower(), value)
-    if len(args) > 1 and value is None and one(args[1])[0] not in _GIVEN:
+    if len(args) > 1 and value is None and not _given(args[1]):
         # A value taken from a table could be read back unmasked later.
         found.unknown("set_config keeps a value that is not a constant")

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
-from protocols.contract import EffectKind, Part
+from protocols.contract import EffectKind
 from protocols.sql.change import CHANGES
 from protocols.sql.copying import shape_of
 from protocols.sql.ddl import ROWS, define, drop, names
-from protocols.sql.findings import Findings, verbs_of
+from protocols.sql.findings import Findings, not_prepared, verbs_of
 from protocols.sql.nodes import Json, names_of, one, range_name, text_of
 from protocols.sql.outputs import CONSTANT, outputs_of
 from protocols.sql.settings import change
@@ -343,7 +342,7 @@ def _prepare(t: Telling, node: Json) -> None:
 def _execute(t: Telling, node: Json) -> None:
     found = t.head("execute")
     t.execute = str(node.get("name", ""))
-    found.unknown(f"prepared statement {t.execute} is not known here")
+    found.unknown(not_prepared(t.execute))
     t.inside(found, {"params": node.get("params", [])})
 
 
@@ -417,40 +416,3 @@ _TOLD: dict[str, Callable[[Telling, Json], None]] = {
     "ClosePortalStmt": _named("close"),
     "VariableShowStmt": _show,
 }
-
-
-def resolve(statement: Statement, prepared: Prepared) -> tuple[Part, ...]:
-    """The parts of a statement that executes ``prepared``: its own, now
-    complete if the name was all that was missing, then the prepared ones."""
-    missing = f"prepared statement {statement.execute} is not known here"
-    own = []
-    for part in statement.parts:
-        why = "; ".join(w for w in part.why_incomplete.split("; ") if w != missing)
-        own.append(replace(part, complete=not why, why_incomplete=why))
-    inner = tuple(
-        replace(p, facts={**p.facts, "verbs": _joined(statement.parts, prepared.parts)})
-        for p in prepared.parts
-    )
-    return (*own, *inner)
-
-
-def _joined(*groups: tuple[Part, ...]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(p.action.removeprefix("sql.") for g in groups for p in g))
-
-
-def distrust(statement: Statement, shadows: frozenset[str]) -> tuple[Part, ...]:
-    """The statement's parts when functions named ``shadows`` exist outside
-    ``pg_catalog``: incomplete if it may call one of them unqualified."""
-    taken = sorted(statement.unqualified & shadows)
-    if not taken:
-        return statement.parts
-    why = f"{', '.join(taken)} may be a function that is not PostgreSQL's own"
-    return tuple(
-        replace(
-            p,
-            complete=False,
-            why_incomplete=f"{p.why_incomplete}; {why}" if p.why_incomplete else why,
-            facts={**p.facts, "dynamic": True},
-        )
-        for p in statement.parts
-    )

@@ -134,8 +134,8 @@ class Walker:
 
     def select(self, node: Json) -> None:
         outer_scope, outer_ctes, outer_pinned = self.scope, self.ctes, self.pinned
-        self.pinned = _pinned(node)
         self.with_clause(node.get("withClause"))
+        self.pinned = None if "pg_settings" in self.ctes else _pinned(node)
         if "larg" in node or "rarg" in node:
             self.depth += 1
             if self.depth > MAX_DEPTH:

@@ -112,7 +112,7 @@ class Statement:
     """One SQL statement of a text, with what the wire needs to know of it.
 
     ``text_span``: start and end in characters of the text (leading blanks and
-    comments may be inside).  ``verb``: the outermost one.  ``parts``: what
+    comments left out).  ``verb``: the outermost one.  ``parts``: what
     rules judge, one per verb and written relation.  ``name``: of the cursor
     in DECLARE, FETCH, CLOSE, "" for CLOSE ALL.  ``execute``: the prepared
     statement that it runs (also inside EXPLAIN and CREATE TABLE AS).
