@@ -56,7 +56,7 @@ from protocols.postgres.frames import (
     text_end,
 )
 from protocols.postgres.intent import Change, Intent, study
-from protocols.postgres.portals import NAME, UNSURE, Learnt, Run, Statement, Unsure, judged
+from protocols.postgres.portals import NAME, UNSURE, Learnt, Run, Runs, Statement, Unsure, judged
 from protocols.postgres.refusal import (
     Substitutes,
     canceled_error,
@@ -414,7 +414,7 @@ class ClientLane:
             self._refuse(refused_error(LEXER_GUARD, self._session))
             return None
         parts = intent.parts
-        found: tuple[Statement | None, ...] = ()
+        found: Runs = ()
         if intent.steps:
             runs = self._runs(intent)
             if runs is None:
@@ -460,7 +460,7 @@ class ClientLane:
             return None
         intent = statement.intent
         parts = intent.parts
-        found: tuple[Statement | None, ...] = ()
+        found: Runs = ()
         if intent.steps:
             runs = self._runs(intent)
             if runs is None:
@@ -607,6 +607,12 @@ class ClientLane:
                     self._learn(subject, subject.batch)
                 flight.queue.append((QUERY if kind == 81 else CALL, subject))
             if intent is not None:
+                if intent.steps:
+                    for step in intent.steps:
+                        if step is not None and step.declares is not None:
+                            flight.cursors.add(step.declares, intent)
+                if kind == 66 and subject.name:
+                    flight.cursors.add(subject.name, intent)
                 if intent.opaque:
                     names.doubt()
                 if intent.defines:
@@ -639,13 +645,14 @@ class ClientLane:
 
     # Statements by name in SQL
 
-    def _runs(self, intent: Intent | None) -> tuple[Statement | None, ...] | None:
-        """The statements that the EXECUTEs of ``intent`` run, or None while
-        the server must first say what their names mean (the lane waits)."""
+    def _runs(self, intent: Intent | None) -> Runs | None:
+        """What ``intent`` runs by name, or None while the server must first
+        say what a name means (the lane waits)."""
         flight = self._flight
         here: dict[bytes, Statement | None] = {}
         gone = False
-        found: list[Statement | None] = []
+        declared: dict[bytes, Intent] = {}
+        found: list[Statement | Intent | None] = []
         for step in intent.steps if intent is not None else ():
             if step is None:
                 continue
@@ -659,6 +666,13 @@ class ClientLane:
                     return None
                 assert not isinstance(known, Unsure)
                 found.append(known)
+            elif step.fetches is not None:
+                if step.fetches in declared:
+                    found.append(declared[step.fetches])
+                else:
+                    found.extend(flight.cursors.find(step.fetches))
+            elif step.declares is not None and intent is not None:
+                declared[step.declares] = intent
             elif step.change is not None:
                 if step.change.everything:
                     here.clear()

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from protocols.contract import Destined, Opening, Screen
 from protocols.postgres.intent import Change
-from protocols.postgres.portals import Learnt, Names, Run
+from protocols.postgres.portals import Cursors, Learnt, Names, Run
 
 PARSE: Final = 0
 BIND: Final = 1
@@ -53,6 +53,7 @@ class Flight:
 
     __slots__ = (
         "copying",
+        "cursors",
         "destined",
         "detect",
         "dirty",
@@ -79,6 +80,7 @@ class Flight:
         self.detect: Screen | None = None
         self.queue: deque[Request] = deque()
         self.names = Names()
+        self.cursors = Cursors()
         self.portals: dict[bytes, Run] = {}
         self.skipping = False
         self.copying = False

@@ -30,12 +30,15 @@ class Change(NamedTuple):
 
 
 class Step(NamedTuple):
-    """What one statement has to do with prepared statements: the name that
-    it ``runs``, or a ``change`` after which the name has ``meaning``."""
+    """What one statement has to do with names: the prepared statement that
+    it ``runs``, a ``change`` after which a name has ``meaning``, the cursor
+    that it ``fetches`` from or ``declares``."""
 
-    runs: bytes | None
-    change: Change | None
-    meaning: Intent | None
+    runs: bytes | None = None
+    change: Change | None = None
+    meaning: Intent | None = None
+    fetches: bytes | None = None
+    declares: bytes | None = None
 
 
 class Intent:
@@ -95,18 +98,22 @@ class Intent:
 
 def _step(statement: SqlStatement) -> Step | None:
     if statement.execute is not None:
-        return Step(_name(statement.execute), None, None)
+        return Step(runs=_name(statement.execute))
     if statement.prepare is not None:
         prepared = statement.prepare
         meaning = Intent(
             prepared.text.encode("utf-8", "surrogateescape"), prepared.text, prepared.parts
         )
-        return Step(None, Change(_name(prepared.name)), meaning)
+        return Step(change=Change(_name(prepared.name)), meaning=meaning)
     if statement.deallocate is not None:
         name = statement.deallocate
-        return Step(None, Change(_name(name), everything=not name), None)
+        return Step(change=Change(_name(name), everything=not name))
     if statement.discard == "all":
-        return Step(None, Change(b"", everything=True), None)
+        return Step(change=Change(b"", everything=True))
+    if statement.verb == "fetch":
+        return Step(fetches=_name(statement.name))
+    if statement.verb == "declare":
+        return Step(declares=_name(statement.name))
     return None
 
 

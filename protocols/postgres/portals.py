@@ -13,6 +13,7 @@ Names are cut to 63 bytes, for that is how the server's tables compare them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Final, TypeAlias
 
@@ -21,6 +22,9 @@ from protocols.postgres.fields import Field
 from protocols.postgres.intent import Change, Intent
 
 NAME: Final = 63
+MEANINGS: Final = 16
+"""More texts for one cursor are not told apart: it counts as unknown."""
+_HOLD: Final = re.compile(rb"\bhold\b", re.IGNORECASE)
 
 
 class Statement:
@@ -88,12 +92,17 @@ class Run:
         self.refusal: bytes = b""
         self.name = b""
         self.learnt: tuple[Learnt, ...] = ()
-        self.runs: tuple[Statement | None, ...] = ()
+        self.runs: Runs = ()
 
 
 Learnt: TypeAlias = "tuple[Change | None, Statement | None, int]"
 """A change to a name (None: no change), the statement that the name means
 after it (None: nothing), and the batch that it was sent in."""
+
+
+Runs: TypeAlias = "tuple[Statement | Intent | None, ...]"
+"""What a text runs by name: prepared statements, and the texts that cursors
+were declared with. None is one that the gateway hasn't seen."""
 
 
 class Unsure:
@@ -185,21 +194,56 @@ class Names:
             self.all_changed = 0
 
 
-def judged(
-    intent: Intent, runs: Iterable[Statement | None], doubted: set[bytes]
-) -> tuple[Part, ...]:
-    """The parts of ``intent``, and of the statements that its EXECUTEs run;
-    an unknown or doubted one makes it incomplete."""
+class Cursors:
+    """What the cursors and named portals of a session may return.
+
+    A name keeps every text that it was given, until the transaction is over:
+    which of them succeeded doesn't matter then. Errs to more.
+    """
+
+    __slots__ = ("_texts",)
+
+    def __init__(self) -> None:
+        self._texts: dict[bytes, list[Intent]] = {}
+
+    def add(self, name: bytes, intent: Intent) -> None:
+        """``name`` may return what ``intent`` says."""
+        texts = self._texts.setdefault(name[:NAME], [])
+        if intent not in texts:
+            texts.append(intent)
+
+    def find(self, name: bytes) -> Runs:
+        """What ``name`` may return."""
+        texts = self._texts.get(name[:NAME])
+        return tuple(texts) if texts and len(texts) <= MEANINGS else (None,)
+
+    def settle(self) -> None:
+        """No transaction is open: only cursors WITH HOLD are left."""
+        if self._texts:
+            self._texts = {
+                name: kept
+                for name, texts in self._texts.items()
+                if (kept := [t for t in texts if _HOLD.search(t.raw)])
+            }
+
+    def __bool__(self) -> bool:
+        return bool(self._texts)
+
+
+def judged(intent: Intent, runs: Runs, doubted: set[bytes]) -> tuple[Part, ...]:
+    """The parts of ``intent``, and of what it runs by name; what is unknown or
+    doubted there makes it incomplete."""
     parts = list(intent.parts)
     why = ""
-    for statement in runs:
-        if statement is None:
-            why = "runs a prepared statement that the gateway has not seen"
-        else:
-            if statement.intent is not intent:
-                parts.extend(statement.intent.parts)
-            if statement.name in doubted:
-                why = "code that can't be read may have prepared another statement of that name"
+    for found in runs:
+        if found is None:
+            why = "runs a prepared statement or cursor that the gateway has not seen"
+            continue
+        inner = found if isinstance(found, Intent) else found.intent
+        if inner is not intent:
+            parts.extend(inner.parts)
+        if isinstance(found, Statement) and found.name in doubted:
+            why = "code that can't be read may have prepared another statement of that name"
     if why:
         parts.append(Part("sql.execute", (), {}, False, why))
     return tuple(parts)

@@ -604,6 +604,7 @@ class ServerLane:
             if status == 73:
                 if flight.portals:
                     flight.portals.clear()
+                flight.cursors.settle()
                 flight.veiled = False
         if flight.copying:
             flight.end_copy_in(good=False)
