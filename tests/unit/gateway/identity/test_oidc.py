@@ -176,6 +176,9 @@ NEGATIVE = {
     "empty sub": claims(sub=""),
     "sub is number": claims(sub=5),
     "sub with newline": claims(sub="a\nb"),
+    "sub with an override": claims(sub="a\u202eb"),
+    "half a character": claims(other="\ud800"),
+    "half a character in a name": claims(nested={"\udfff": 1}),
     "group with escape": claims(groups=["\x1b[2J"]),
 }
 
