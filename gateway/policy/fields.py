@@ -151,9 +151,9 @@ class Table:
                 found.append(member)
         return tuple(dict.fromkeys(found)) if good else None
 
-    def globs(self, key: str) -> tuple[str, ...] | None:
+    def globs(self, key: str, *, empty: bool = False) -> tuple[str, ...] | None:
         """Patterns (see ``globs``)."""
-        return self.strings(key, globs.complaint)
+        return self.strings(key, globs.complaint, empty=empty)
 
     def words(
         self, key: str, known: Iterable[str], what: str, *, empty: bool = False

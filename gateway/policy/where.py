@@ -9,7 +9,7 @@ flag                  ``true`` or ``false``
 names                 a pattern or a list, or a table of
                       ``any``: some name matches;
                       ``all``: there is one, and every name matches;
-                      ``only``: no name that doesn't match (none at all is fine);
+                      ``only``: no name that doesn't match (``[]``: no name at all);
                       ``none``: no name matches;
                       ``outside``: some name doesn't match.
 ====================  =======================================================
@@ -209,7 +209,7 @@ def _quantified(
     assert inner is not None
     found = {}
     for word in words:
-        patterns = inner.globs(word)
+        patterns = inner.globs(word, empty=word == "only")
         if patterns is not None:
             found[word] = tuple(sorted(patterns))
     inner.close()

@@ -115,6 +115,8 @@ WHERE = [
     ("tables = { all = 'a.b' }", {"tables": ()}, False, False),
     ("tables = { only = 'a.b' }", {"tables": ()}, True, True),
     ("tables = { only = 'a.b' }", {"tables": ("c.d",)}, False, False),
+    ("tables = { only = [] }", {"tables": ()}, True, True),
+    ("tables = { only = [] }", {"tables": ("c.d",)}, False, False),
     ("tables = { none = 'a.b' }", {"tables": ("c.d",)}, True, True),
     ("tables = { none = 'a.b' }", {"tables": ("a.b", "c.d")}, False, False),
     ("tables = { none = 'a.b' }", {"tables": ("b",)}, True, False),
