@@ -153,7 +153,7 @@ def _password(table: Table) -> str | Secret:
     try:
         secret = Secret(text, table.report.base)
     except ReferenceInvalid as error:
-        table.error("password", f"{error}; or write a SCRAM-SHA-256 verifier (gateway verifier)")
+        table.error("password", f"{error}; or write a SCRAM-SHA-256 verifier")
         return ""
     for warning in secret.warnings():
         table.report.warn(table.at("password"), warning)

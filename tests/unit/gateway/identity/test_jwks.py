@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import ssl
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import forge
 import pytest
 import trio
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from forge import EC, ED, NOW, RSA, RSA_OTHER, token
 
 from gateway.identity.errors import Refused
@@ -41,7 +47,7 @@ class Site:
 
 
 @contextmanager
-def serving() -> Iterator[Site]:
+def serving(context: ssl.SSLContext | None = None) -> Iterator[Site]:
     site = Site()
 
     class Answer(BaseHTTPRequestHandler):
@@ -65,6 +71,9 @@ def serving() -> Iterator[Site]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
     site.url = f"http://127.0.0.1:{server.server_address[1]}/jwks"
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        site.url = site.url.replace("http:", "https:")
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -178,6 +187,48 @@ def test_row_86_a_slow_server_does_not_hold_a_session(
     assert kids(UrlKeys(site.url, FixedWorld())) is None
     assert time.monotonic() - started < 2
     site.drip = None
+
+
+def certificate(home: Path, name: str) -> Path:
+    """A self-signed certificate for ``name`` (an IP address), with its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address(name))]), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), False)
+        .sign(key, hashes.SHA256())
+    )
+    where = home / f"{name}.pem"
+    where.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+        + made.public_bytes(serialization.Encoding.PEM)
+    )
+    return where
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "127.0.0.2"])
+def test_https_is_verified(tmp_path: Path, name: str) -> None:
+    """The server at 127.0.0.1 shows a certificate for ``name``."""
+    pem = certificate(tmp_path, name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    with serving(context) as site:
+        assert kids(UrlKeys(site.url, FixedWorld())) is None  # not the system's
+        trusted = kids(UrlKeys(site.url, FixedWorld(), pem))
+        assert trusted == ({"rsa-1"} if name == "127.0.0.1" else None)
 
 
 def test_no_proxy_is_taken_from_the_environment(
