@@ -30,10 +30,34 @@ TREE_LIMIT = 8 << 20
 second: 150,000 constants in VALUES, or 40,000 comparisons."""
 COMMENTS = 1000
 
-CACHE_ENTRIES = 4096
 CACHE_TEXT = 1 << 16
+CACHE_PARTS = 64
 
-_cache: OrderedDict[str, Analysis] = OrderedDict()
+
+class _Cache:
+    """The last texts analysed, bounded in entries and in weight: an analysis
+    takes about ten times the memory of its text."""
+
+    def __init__(self, entries: int = 4096, weight: int = 4 << 20) -> None:
+        self.entries = entries
+        self.weight = weight
+        self.held = 0
+        self.known: OrderedDict[str, Analysis] = OrderedDict()
+
+    def keep(self, text: str, analysis: Analysis) -> None:
+        if len(text) >= CACHE_TEXT or len(analysis.parts) > CACHE_PARTS or text in self.known:
+            return
+        self.known[text] = analysis
+        self.held += _weight(text, analysis)
+        while len(self.known) > self.entries or self.held > self.weight:
+            self.held -= _weight(*self.known.popitem(last=False))
+
+
+def _weight(text: str, analysis: Analysis) -> int:
+    return len(text) + 200 * len(analysis.parts)
+
+
+_cache = _Cache()
 
 
 def analyse(text: str, limit: int = LIMIT) -> Analysis:
@@ -41,9 +65,9 @@ def analyse(text: str, limit: int = LIMIT) -> Analysis:
     ``sql.unparsed`` that says why."""
     if len(text) > limit:
         return _failed(text, f"the text has more than {limit} characters")
-    known = _cache.get(text)
+    known = _cache.known.get(text)
     if known is not None:
-        _cache.move_to_end(text)
+        _cache.known.move_to_end(text)
         return known
     try:
         analysis = _analyse(text)
@@ -57,10 +81,7 @@ def analyse(text: str, limit: int = LIMIT) -> Analysis:
         return _failed(text, "the statement is nested too deep")
     except Exception as error:  # a tree of a shape that this floor does not know
         analysis = _failed(text, f"the parse tree was not understood ({type(error).__name__})")
-    if len(text) < CACHE_TEXT:
-        _cache[text] = analysis
-        if len(_cache) > CACHE_ENTRIES:
-            _cache.popitem(last=False)
+    _cache.keep(text, analysis)
     return analysis
 
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.sql import ACTIONS, FACTS, analyse, trace_view
+from protocols.sql.analyse import _Cache
 
 SEEDS = [
     "with x as (delete from t where a = $1 returning *) select u.email, count(*) from x join "
@@ -96,3 +97,20 @@ def test_deep_nesting_does_not_end_the_process() -> None:
         [sys.executable, "-c", DEEP], capture_output=True, text=True, timeout=100, check=False
     )
     assert done.stdout == "alive\n", done.stderr[-500:]
+
+
+def test_the_cache_is_bounded() -> None:
+    cache = _Cache(entries=10, weight=5_000)
+    for number in range(100):
+        text = f"select {number}"
+        cache.keep(text, analyse(text))
+    assert list(cache.known) == [f"select {n}" for n in range(90, 100)]
+    for size in (1_500, 1_600, 1_700, 1_800):
+        text = "select '" + "x" * size + "'"
+        cache.keep(text, analyse(text))
+    assert 0 < cache.held <= 5_000
+    assert len(cache.known) == 2
+    many = "select 1;" * 100
+    cache.keep(many, analyse(many))
+    assert many not in cache.known
+    assert analyse("select 'kept'") is analyse("select 'kept'")
