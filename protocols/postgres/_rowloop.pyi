@@ -8,3 +8,13 @@ def mask_rows(
 ) -> tuple[bytes, tuple[int, ...]]: ...
 def gather(buffer: bytes, looks: bytes, /) -> tuple[bytes, bytes]: ...
 def walk(buffer: bytes, at: int, types: bytes, /) -> int: ...
+def mask_lines(
+    block: bytes,
+    actions: tuple[bytes | Callable[[bytes], bytes] | None, ...],
+    delimiter: int,
+    quote: int,
+    escape: int,
+    null: bytes,
+    framed: bool,
+    /,
+) -> tuple[bytes, tuple[int, ...]]: ...

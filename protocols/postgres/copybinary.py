@@ -24,15 +24,24 @@ class CopyBinary:
         self._at = 0  # how far the tuple at the start of ``_held`` is read
         self._left = -1  # columns of it that are not read yet; -1: none begun
         self._begun = False
+        self._lead = b""  # the header, until the first row is whole
         self._over = False
 
-    def feed(self, payload: bytes) -> bytes:
+    def feed(self, payload: bytes, framed: bool) -> bytes:
         self._held += payload
         out: list[bytes] = []
         if not self._begun:
-            out.append(self._head())
+            self._head()
         if self._begun:
-            out.append(self._tuples())
+            bodies = self._tuples()
+            if bodies:
+                # The server sends the header with what comes first.
+                bodies[0] = self._lead + bodies[0]
+                self._lead = b""
+            if framed:
+                out = [b"d" + (len(body) + 4).to_bytes(4, "big") + body for body in bodies]
+            else:
+                out = bodies
         if len(self._held) > self._limit:
             raise too_long()
         return b"".join(out)
@@ -41,30 +50,29 @@ class CopyBinary:
         if self._held or not self._over:
             raise broken("COPY ended within a row")
 
-    def _head(self) -> bytes:
+    def _head(self) -> None:
         held = self._held
         if not SIGNATURE.startswith(held[:11]):
             raise broken("binary COPY has another signature")
         if len(held) < 19:
-            return b""
+            return
         if int.from_bytes(held[11:15], "big") & 0xFFFF0000:
             raise broken("binary COPY has unknown critical flags")
         size = 19 + int.from_bytes(held[15:19], "big")
         if size > self._limit:
             raise too_long()
         if len(held) < size:
-            return b""
+            return
         self._begun = True
-        head = bytes(held[:size])
+        self._lead = bytes(held[:size])
         del held[:size]
-        return head
 
-    def _tuples(self) -> bytes:
+    def _tuples(self) -> list[bytes]:
         held = self._held
         size = len(held)
         start, at, left = 0, self._at, self._left
         frames: list[bytes] = []
-        trailer = b""
+        trailer: list[bytes] = []
         while not self._over:
             if left < 0:
                 if size - at < 2:
@@ -73,7 +81,7 @@ class CopyBinary:
                 at += 2
                 if count == -1:
                     self._over = True
-                    trailer, start = b"\xff\xff", at
+                    trailer, start = [b"\xff\xff"], at
                     break
                 if count != self._count:
                     raise broken("a row of COPY has another number of columns than announced")
@@ -103,11 +111,11 @@ class CopyBinary:
         return _bodies(self._masker.rows(b"".join(frames))) + trailer
 
 
-def _bodies(frames: bytes) -> bytes:
+def _bodies(frames: bytes) -> list[bytes]:
     at = 0
     out: list[bytes] = []
     while at < len(frames):
         end = at + 1 + int.from_bytes(frames[at + 1 : at + 5], "big")
         out.append(frames[at + 5 : end])
         at = end
-    return b"".join(out)
+    return out

@@ -7,15 +7,18 @@ import io
 import re
 import struct
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocols.contract import Mask, Plan, Screen
 from protocols.errors import LimitError, WireError
+from protocols.postgres import lineloop
 from protocols.postgres.copyout import CopyMasker, columns_query, copied, unknown, unmaskable
 from protocols.postgres.fields import Field
+from protocols.postgres.rows import COMPILED
 from protocols.sql import CopyShape, analyse
 from protocols.wire import Side
 
@@ -213,11 +216,67 @@ def test_a_secret_never_comes_out(how: CopyShape, table: list[Row], data: st.Dat
     assert sum(masker.masked) == sum(v is not None and SECRET in v for row in table for v in row)
 
 
-def test_one_payload_per_row_gives_one_per_row() -> None:
-    for how in SHAPES:
-        masker = CopyMasker(how, fields(1), Plan((REDACT,)))
-        assert all(masker.feed(payload) for payload in write(how, [[b"a"], [None], [b"b\nc"]]))
-        assert masker.end() == b""
+def frames(payloads: list[bytes]) -> bytes:
+    return b"".join(b"d" + struct.pack(">i", len(p) + 4) + p for p in payloads)
+
+
+def served(how: CopyShape, table: list[Row]) -> list[bytes]:
+    """The payloads as a server cuts them: the binary header has no frame of
+    its own."""
+    payloads = write(how, table)
+    return [payloads[0] + payloads[1], *payloads[2:]] if how.format == "binary" else payloads
+
+
+@given(st.sampled_from(SHAPES), tables(), st.data())
+def test_frames_in_frames_out(how: CopyShape, table: list[Row], data: st.DataObject) -> None:
+    """One frame for each row, and the same bytes as payload by payload."""
+    width = len(table[0]) if table else 1
+    masks = st.sampled_from([None, REDACT, NULL, MARK])
+    plan = Plan(tuple(data.draw(st.lists(masks, min_size=width, max_size=width))), DETECT)
+    payloads = served(how, table)
+    one = CopyMasker(how, fields(width), plan)
+    want = frames([one.feed(payload) for payload in payloads])
+    many = CopyMasker(how, fields(width), plan)
+    cut = data.draw(st.integers(0, len(payloads)))
+    assert many.frames(frames(payloads[:cut])) + many.frames(frames(payloads[cut:])) == want
+    assert many.masked == one.masked
+
+
+def test_what_is_no_run_of_frames_is_refused() -> None:
+    masker = CopyMasker(shape(""), fields(1), Plan((REDACT,)))
+    for raw in (b"D\0\0\0\4", b"d\0\0\0\3", b"d\0\0\0\5", b"d\xff\xff\xff\xff", b"d\0"):
+        with pytest.raises(WireError):
+            masker.frames(raw)
+
+
+junk = st.lists(st.sampled_from([b"a", b"\\", b"\t", b"\n", b",", b'"', b"'", b"N"])).map(b"".join)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
+@settings(max_examples=400)
+@given(
+    st.lists(tables() | junk, max_size=1),
+    st.sampled_from(SHAPES[:-1]),
+    st.lists(st.sampled_from([None, b"", b"X", lambda cell: cell[::-1] + b"!"]), max_size=4),
+    st.booleans(),
+)
+def test_the_compiled_loop_is_the_same(
+    source: list[list[Row] | bytes], how: CopyShape, actions: list[Any], framed: bool
+) -> None:
+    from protocols.postgres import _rowloop
+
+    block = b""
+    for part in source:
+        block = part if isinstance(part, bytes) else b"".join(write(how, part))
+    csv_ = how.format == "csv"
+    marks = (ord(how.delimiter), ord(how.quote) if csv_ else -1, ord(how.escape) if csv_ else -1)
+    got = []
+    for loop in (lineloop.mask_lines, _rowloop.mask_lines):
+        try:
+            got.append(loop(block, tuple(actions), *marks, how.null.encode(), framed))
+        except ValueError:
+            got.append(None)
+    assert got[0] == got[1]
 
 
 @pytest.mark.parametrize(
