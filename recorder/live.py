@@ -69,7 +69,9 @@ class LiveSession:
             self._end = read_end(body, record.offset)
         elif record.kind == framing.DATA:
             tally.add(decoder.entries(body, record.offset))
-            self._summary = tally.summary
+            # Only records with something new are read here, so that commands
+            # are counted once per kind: a lower bound, never 0 for some.
+            self._summary = {**tally.summary, "verdicts": tally.verdicts}
 
     def peek_end(self) -> End | None:
         """The END, if it was written; it waits for the sealer then."""

@@ -89,7 +89,8 @@ class LogFile:
             self.part = head.number
             if head.identity != log_identity(self.header["session"], head.number):
                 raise ContradictionError("the file's id is not its session's", 16)
-            self._number = records.prefix(first.body)[0]
+            self._number, seq, at = records.prefix(first.body)
+            self._since = (seq + 1, at)
             self._link = first_link(raw + first.head + first.body)
             self._body_start = first.end
         except BaseException:
@@ -121,7 +122,7 @@ class LogFile:
     def stored(self) -> Iterator[Stored]:
         """Every DATA and GAP record, in order."""
         link, offset = self._link, self._body_start
-        expected, last_at = 1, 0
+        expected, last_at = self._since
         self.records = self.chunks = 0
         while True:
             found = self._window.record(offset, self._seed)

@@ -33,7 +33,7 @@ TEXT_MAX = 1 << 16
 EVENT_MAX = 1 << 18
 """About how many bytes an event's fields, or a command's parameters, take."""
 
-STATUSES = ("closed", "terminated", "recovered")
+STATUSES = ("closed", "terminated", "recovered", "continued")
 
 
 def packer() -> msgpack.Packer:

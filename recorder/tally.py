@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from protocols.wire import Move
@@ -18,12 +18,13 @@ SUMMARY_FIELDS = {
 class Tally:
     """Bytes per hop, commands per verdict, and who and where.
 
+    ``counts`` is where to start: not 0 in a part that continues another.
     ``fault`` is the first contradiction among offsets, "" while there is none.
     """
 
-    def __init__(self) -> None:
-        self.arrived = [0, 0]
-        self.left = [0, 0]
+    def __init__(self, counts: Sequence[int] = (0, 0, 0, 0)) -> None:
+        self.arrived = list(counts[:2])
+        self.left = list(counts[2:4])
         self.verdicts = [0, 0, 0, 0]
         self.summary: dict[str, Any] = {}
         self.fault = ""

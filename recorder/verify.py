@@ -52,7 +52,7 @@ def verify(recording: Recording) -> Verdict:
     """Check an opened recording. A live one is checked up to what is
     flushed, and is INCOMPLETE because it has no END."""
     session = str(recording.header["session"])
-    tally, decoder = Tally(), records.Decoder()
+    tally, decoder = Tally(_before(recording)), records.Decoder()
     gap: int | None = None
     lost = 0
     try:
@@ -82,11 +82,22 @@ def verify(recording: Recording) -> Verdict:
     if gap is not None:
         message = f"{lost} records are missing after damage to the journal"
         return Verdict(INCOMPLETE, message, session, gap, count)
+    if recording.part or end.status == "continued":
+        message = f"part {recording.part}, whole in itself; the session has other parts"
+        return Verdict(INCOMPLETE, message, session, None, count)
     if end.status == "recovered":
         message = f"authentic up to its last record; {end.reason}"
         return Verdict(INCOMPLETE, message, session, None, count)
     message = f"{count} records, {end.status}: {end.reason}"
     return Verdict(OK, message, session, None, count)
+
+
+def _before(recording: Recording) -> list[int]:
+    """The byte counts that a part starts from."""
+    counts = recording.header.get("counts")
+    if isinstance(counts, list) and len(counts) == 4 and all(type(n) is int for n in counts):
+        return counts
+    return [0, 0, 0, 0]
 
 
 def _broken(error: FormatError, session: str, good: int) -> Verdict:

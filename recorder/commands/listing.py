@@ -43,6 +43,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _row(line: Line) -> tuple[str, ...]:
     counts = [str(line.allowed + line.masked + line.held + line.blocked)]
+    if line.status == "open":
+        counts[0] += "+"
     counts += [
         f"{n}{c}" for n, c in ((line.blocked, "B"), (line.held, "H"), (line.masked, "M")) if n
     ]
