@@ -18,6 +18,7 @@ COMMANDS: Final = (
     "approvals",
     "ticket",
     "password",
+    "demo",
     "worker",
 )
 """Each is a module of ``gateway.commands`` with ``add(subparsers)``, which sets
