@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from protocols.contract import EffectKind
 from protocols.sql.constant import is_constant
 from protocols.sql.findings import Findings
 from protocols.sql.nodes import Json, one, range_name
 from protocols.sql.scope import Scope
+from protocols.sql.settings import change_some
 from protocols.sql.walk import Walker, register
 
 _SETTINGS_VIEWS = frozenset({"pg_catalog.pg_settings"})
@@ -46,6 +46,8 @@ def _target(walker: Walker, node: Json) -> tuple[str, str]:
     alias = relation.get("alias", {})
     own = alias.get("aliasname") or relation.get("relname", "")
     walker.found.write(name)
+    if name in _SETTINGS_VIEWS:  # a rule on this view calls set_config
+        change_some(walker.found)
     walker.scope.add(own, (name,), "colnames" in alias)
     return name, own
 
@@ -136,9 +138,6 @@ def update(walker: Walker, node: Json) -> None:
     _assign(walker, name, node.get("targetList", []))
     _bound(walker, node, own)
     _returning(walker, node, name)
-    if name in _SETTINGS_VIEWS:  # a rule on this view calls set_config
-        walker.found.sets["*"] = None
-        walker.found.effect(EffectKind.CONTROL, "*", "setting")
 
 
 @_opens("delete")

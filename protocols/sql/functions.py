@@ -12,7 +12,7 @@ from protocols.contract import EffectKind
 from protocols.sql.findings import Findings, not_known
 from protocols.sql.harmless import HARMLESS, HARMLESS_SCHEMA
 from protocols.sql.nodes import Json, listed, one, text_of
-from protocols.sql.settings import change
+from protocols.sql.settings import change, change_some
 
 ROW_FUNCTIONS = frozenset(
     listed("""
@@ -187,7 +187,7 @@ def _set_config(found: Findings, args: list[Json]) -> None:
     name = text_of(args[0]) if args else None
     value = text_of(args[1]) if len(args) > 1 else None
     if name is None:
-        change(found, "*", None)
+        change_some(found)
         found.unknown("set_config changes a setting whose name is not a constant")
         return
     change(found, name.lower(), value)

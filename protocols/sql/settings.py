@@ -62,3 +62,13 @@ def change(found: Findings, name: str, value: str | None) -> None:
     found.sets[name] = None
     if not is_mild(name, value):
         found.effect(EffectKind.CONTROL, name, "setting")
+
+
+LEXER = ("client_encoding", "standard_conforming_strings")
+"""What the text is parsed under."""
+
+
+def change_some(found: Findings) -> None:
+    """A setting changes whose name is not known: any, the lexer's too."""
+    for name in ("*", *LEXER):
+        change(found, name, None)

@@ -225,6 +225,9 @@ def _create_function(t: Telling, node: Json) -> None:
         option = one(wrapped)[1]
         if option.get("defname") == "security" and text_of(option.get("arg")) == "on":
             found.effect(EffectKind.GRANT, name, "function")
+        kind, value = one(option.get("arg", {}))
+        if kind == "VariableSetStmt":
+            settings(t, found, value)
     t.inside(found, node)
 
 
