@@ -25,12 +25,7 @@ from protocols.outbox import Outbox
 from protocols.postgres.flight import (
     BIND,
     CALL,
-    CLOSE,
-    DESCRIBE_PORTAL,
-    DESCRIBE_STATEMENT,
     EXECUTE,
-    ONE_COPY_END,
-    ONE_SYNC,
     OUR_DESCRIBE,
     PARSE,
     QUERY,
@@ -55,14 +50,15 @@ from protocols.postgres.frames import (
     read_target,
     text_end,
 )
-from protocols.postgres.intent import Change, Intent, study
-from protocols.postgres.portals import NAME, UNSURE, Learnt, Run, Runs, Statement, Unsure, judged
+from protocols.postgres.intent import Change, study
+from protocols.postgres.portals import NAME, Run, Runs, Statement, Unsure, judged
 from protocols.postgres.refusal import (
     Substitutes,
     canceled_error,
     refused_error,
     unknown_statement_error,
 )
+from protocols.postgres.steps import expect_changes, runs_of
 from protocols.wire import Mark, Side
 
 CLIENT: Final = Side.CLIENT
@@ -353,11 +349,13 @@ class ClientLane:
                     pos = nxt
                     continue
             elif kind == 83:
-                self._sync()
+                flight.sync()
                 pos = nxt
                 continue
             elif kind in (67, 68):
-                self._name(kind, buf, pos, nxt)
+                what, name = read_target(buf, pos + 5, nxt)
+                if not flight.skipping:
+                    flight.name(kind, what, name[:NAME])
                 pos = nxt
                 continue
             elif kind == 80:
@@ -378,7 +376,7 @@ class ClientLane:
             else:
                 if kind == 102:
                     text_end(buf, pos + 5, nxt)
-                if self._copy_end():
+                if flight.copy_end():
                     pos = nxt
                 else:
                     self._drop(pos, nxt)
@@ -409,6 +407,7 @@ class ClientLane:
 
     def _query(self, buf: bytes, pos: int, nxt: int) -> Command | None:
         intent = study(read_query(buf, pos + 5, nxt))
+        flight = self._flight
         self._next = nxt
         if intent.guarded:
             self._refuse(refused_error(LEXER_GUARD, self._session))
@@ -416,11 +415,12 @@ class ClientLane:
         parts = intent.parts
         found: Runs = ()
         if intent.steps:
-            runs = self._runs(intent)
-            if runs is None:
+            runs = runs_of(flight, intent)
+            if isinstance(runs, Unsure):
+                self.stuck = True
                 return None
             found = runs
-            parts = judged(intent, found, self._flight.names.doubted)
+            parts = judged(intent, found, flight.names.doubted)
         run = Run(next(self._numbers), intent, False, 0)
         run.runs = found
         return self._ask(Command(run.command, _RUN, intent.text, parts, (), ("query",)), run, nxt)
@@ -462,8 +462,9 @@ class ClientLane:
         parts = intent.parts
         found: Runs = ()
         if intent.steps:
-            runs = self._runs(intent)
-            if runs is None:
+            runs = runs_of(flight, intent)
+            if isinstance(runs, Unsure):
+                self.stuck = True
                 return None
             found = runs
             parts = judged(intent, found, names.doubted)
@@ -510,9 +511,8 @@ class ClientLane:
         if run is None:
             command = self.last_masked
             run = Run(command, None, flight.masked and command != 0, flight.names.batch)
-        elif run.runs and self._runs(run.intent) != run.runs:
+        elif run.runs and runs_of(flight, run.intent) != run.runs:
             self._next = nxt
-            self.stuck = False
             self._refuse(refused_error(REBOUND, self._session))
             return True
         if flight.skipping:
@@ -523,54 +523,9 @@ class ClientLane:
             self._outbox.send(UPSTREAM, frame(68, b"P" + name + b"\0"), Mark.OURS)
             flight.queue.append((OUR_DESCRIBE, run))
         if run.intent is not None and run.intent.steps and not run.learnt:
-            self._learn(run, flight.names.batch)
+            expect_changes(flight, run, flight.names.batch)
         flight.queue.append((EXECUTE, run))
         return False
-
-    def _name(self, kind: int, buf: bytes, pos: int, nxt: int) -> None:
-        """Describe (68) or Close (67)."""
-        what, name = read_target(buf, pos + 5, nxt)
-        flight = self._flight
-        if flight.skipping:
-            return
-        name = name[:NAME]
-        if what == 80:
-            if kind == 68:
-                run = flight.portals.get(name)
-                if run is not None:
-                    run.described = True
-                flight.queue.append((DESCRIBE_PORTAL, run))
-            else:
-                flight.portals.pop(name, None)
-                flight.queue.append((CLOSE, None))
-        elif kind == 68:
-            flight.queue.append((DESCRIBE_STATEMENT, flight.names.now.get(name)))
-        else:
-            change = Change(name)
-            batch = flight.names.batch
-            flight.names.expect(change, None, batch)
-            flight.queue.append((CLOSE, (change, None, batch)))
-
-    def _sync(self) -> None:
-        flight = self._flight
-        if flight.open_copy:
-            flight.spare += 1
-            return
-        flight.names.batch += 1
-        flight.skipping = False
-        flight.queue.append(ONE_SYNC)
-
-    def _copy_end(self) -> bool:
-        """CopyDone or CopyFail: True when it is for a COPY that was allowed."""
-        flight = self._flight
-        if flight.open_copy:
-            flight.open_copy = False
-            flight.copying = False
-            return True
-        if not flight.copy_wanted:
-            return False
-        flight.queue.append(ONE_COPY_END)
-        return True
 
     # Verdicts
 
@@ -604,7 +559,7 @@ class ClientLane:
                 subject.batch = names.batch + 1
                 names.batch += 2
                 if intent is not None and intent.steps:
-                    self._learn(subject, subject.batch)
+                    expect_changes(flight, subject, subject.batch)
                 flight.queue.append((QUERY if kind == 81 else CALL, subject))
             if intent is not None:
                 if intent.steps:
@@ -642,59 +597,3 @@ class ClientLane:
         elif kind not in b"QF":
             flight.discard_batch = flight.names.batch
         self._pos = self._next
-
-    # Statements by name in SQL
-
-    def _runs(self, intent: Intent | None) -> Runs | None:
-        """What ``intent`` runs by name, or None while the server must first
-        say what a name means (the lane waits)."""
-        flight = self._flight
-        here: dict[bytes, Statement | None] = {}
-        gone = False
-        declared: dict[bytes, Intent] = {}
-        found: list[Statement | Intent | None] = []
-        for step in intent.steps if intent is not None else ():
-            if step is None:
-                continue
-            if step.runs is not None:
-                if step.runs in here or gone:
-                    found.append(here.get(step.runs))
-                    continue
-                known = flight.names.find(step.runs, flight.learning())
-                if known is UNSURE:
-                    self.stuck = True
-                    return None
-                assert not isinstance(known, Unsure)
-                found.append(known)
-            elif step.fetches is not None:
-                if step.fetches in declared:
-                    found.append(declared[step.fetches])
-                else:
-                    found.extend(flight.cursors.find(step.fetches))
-            elif step.declares is not None and intent is not None:
-                declared[step.declares] = intent
-            elif step.change is not None:
-                if step.change.everything:
-                    here.clear()
-                    gone = True
-                else:
-                    here[step.change.name] = self._stated(step.change, step.meaning, 0)
-        return tuple(found)
-
-    def _learn(self, run: Run, batch: int) -> None:
-        """Running ``run`` will change names: note it, statement by statement."""
-        names = self._flight.names
-        learnt: list[Learnt] = []
-        for step in run.intent.steps if run.intent is not None else ():
-            change = step.change if step is not None else None
-            if step is None or change is None:
-                learnt.append((None, None, batch))
-                continue
-            statement = self._stated(change, step.meaning, batch)
-            names.expect(change, statement, batch)
-            learnt.append((change, statement, batch))
-        run.learnt = tuple(learnt)
-
-    @staticmethod
-    def _stated(change: Change, meaning: Intent | None, batch: int) -> Statement | None:
-        return None if meaning is None else Statement(change.name, meaning, (), batch)

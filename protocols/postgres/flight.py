@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Final, TypeAlias
 
 from protocols.contract import Destined, Opening, Screen
+from protocols.postgres.catalog import forget
 from protocols.postgres.intent import Change
 from protocols.postgres.portals import Cursors, Learnt, Names, Run
 
@@ -151,3 +152,78 @@ class Flight:
             kind in (QUERY, EXECUTE) and subject.intent is not None and subject.intent.copies_in
             for kind, subject in self.queue
         )
+
+    # What the client sends
+
+    def sync(self) -> None:
+        """A Sync passes."""
+        if self.open_copy:
+            self.spare += 1
+            return
+        self.names.batch += 1
+        self.skipping = False
+        self.queue.append(ONE_SYNC)
+
+    def copy_end(self) -> bool:
+        """CopyDone or CopyFail: True when it is for a COPY that was allowed."""
+        if self.open_copy:
+            self.open_copy = False
+            self.copying = False
+            return True
+        if not self.copy_wanted:
+            return False
+        self.queue.append(ONE_COPY_END)
+        return True
+
+    def name(self, kind: int, what: int, name: bytes) -> None:
+        """Describe (68) or Close (67) of a portal (80) or statement (83)."""
+        if what == 80:
+            if kind == 68:
+                run = self.portals.get(name)
+                if run is not None:
+                    run.described = True
+                self.queue.append((DESCRIBE_PORTAL, run))
+            else:
+                self.portals.pop(name, None)
+                self.queue.append((CLOSE, None))
+        elif kind == 68:
+            self.queue.append((DESCRIBE_STATEMENT, self.names.now.get(name)))
+        else:
+            change = Change(name)
+            self.names.expect(change, None, self.names.batch)
+            self.queue.append((CLOSE, (change, None, self.names.batch)))
+
+    # What the server answers
+
+    def complete(self, run: Run) -> None:
+        """A statement of ``run`` is done."""
+        intent = run.intent
+        if self.masked and (intent is None or intent.defines):
+            forget(self.destined.memory)
+        if run.learnt and run.done < len(run.learnt):
+            change, statement, _ = run.learnt[run.done]
+            if change is not None:
+                self.names.confirm(change, statement)
+        run.done += 1
+        if self.copying or self.spare:
+            self.end_copy_in(good=True)
+
+    def ready(self, status: int) -> None:
+        """ReadyForQuery, with the transaction's ``status`` (I, T, E)."""
+        self.status = status
+        queue = self.queue
+        if self.dirty and status == 73:
+            forget(self.destined.memory)
+            self.dirty = any(
+                kind in (QUERY, EXECUTE, BIND) and (run.intent is None or run.intent.defines)
+                for kind, run in queue
+            )
+        if not queue:
+            self.names.settle()
+            if status == 73:
+                if self.portals:
+                    self.portals.clear()
+                self.cursors.settle()
+                self.veiled = False
+        if self.copying:
+            self.end_copy_in(good=False)

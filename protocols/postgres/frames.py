@@ -205,6 +205,21 @@ def read_fields(raw: bytes, at: int, end: int) -> list[tuple[int, bytes]]:
     return fields
 
 
+def read_types(raw: bytes, at: int, end: int) -> tuple[str, ...]:
+    """The type OIDs in a ParameterDescription."""
+    if end - at < 2 or end - at - 2 != 4 * int.from_bytes(raw[at : at + 2], "big"):
+        raise lied("the types in a ParameterDescription do not fill it")
+    return tuple(_oid(oid) for (oid,) in Struct(">I").iter_unpack(raw[at + 2 : end]))
+
+
+def read_copy_width(raw: bytes, at: int, end: int) -> int:
+    """The number of columns that a CopyOutResponse announces."""
+    count = int.from_bytes(raw[at + 1 : at + 3], "big")
+    if end - at != 3 + 2 * count:
+        raise lied("the columns of a CopyOutResponse do not fill it")
+    return count
+
+
 def write_fields(kind: int, fields: list[tuple[int, bytes]]) -> bytes:
     """An ErrorResponse (``E``) or NoticeResponse (``N``) with ``fields``.
     A NUL inside a value would end it early, so it becomes a space."""

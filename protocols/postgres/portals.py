@@ -20,6 +20,7 @@ from typing import Final, TypeAlias
 from protocols.contract import Part
 from protocols.postgres.fields import Field
 from protocols.postgres.intent import Change, Intent
+from protocols.sql.findings import not_prepared
 
 NAME: Final = 63
 MEANINGS: Final = 16
@@ -233,7 +234,18 @@ class Cursors:
 def judged(intent: Intent, runs: Runs, doubted: set[bytes]) -> tuple[Part, ...]:
     """The parts of ``intent``, and of what it runs by name; what is unknown or
     doubted there makes it incomplete."""
-    parts = list(intent.parts)
+    parts: list[Part] = []
+    excused = [
+        not_prepared(x.name.decode("utf-8", "surrogateescape"))
+        for x in runs
+        if isinstance(x, Statement)
+    ]
+    for part in intent.parts:
+        if not part.complete and part.why_incomplete in excused:
+            # All that was missing is what it runs, and that follows.
+            parts.append(Part(part.action, part.effects, part.facts, True))
+        else:
+            parts.append(part)
     why = ""
     for found in runs:
         if found is None:

@@ -13,9 +13,8 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from protocols.contract import Answer, Question
-from protocols.errors import LimitError, WireError
+from protocols.errors import LimitError
 from protocols.outbox import Outbox
-from protocols.postgres.catalog import forget
 from protocols.postgres.fields import parse_row_description
 from protocols.postgres.flight import (
     BIND,
@@ -38,15 +37,16 @@ from protocols.postgres.frames import (
     HEADER,
     HEADER_SIZE,
     TOO_LARGE,
-    VIOLATION,
     frame,
     lied,
+    read_copy_width,
     read_fields,
+    read_types,
 )
 from protocols.postgres.portals import HIDDEN, OPEN, Run
 from protocols.postgres.refusal import refused_error
 from protocols.postgres.sights import TOO_WIDE, Sights
-from protocols.postgres.veil import MASKED, notification, report_of, starred, withheld
+from protocols.postgres.veil import MASKED, REPORTS, checked_report, notification, starred, withheld
 from protocols.wire import Mark, Side
 
 CLIENT: Final = Side.CLIENT
@@ -58,8 +58,6 @@ HOLD: Final = 1 << 16
 _KINDS: Final = frozenset(b"123ACDEGHINSTVWZcdnst")
 _EMPTY: Final = frozenset(b"123cnsI")
 _STREAMABLE: Final = frozenset(b"DdTtVNA")
-_REPORTS: Final = frozenset((b"application_name", b"search_path"))
-_TRUTHS: Final = {b"client_encoding": b"UTF8", b"standard_conforming_strings": b"on"}
 
 
 class ServerLane:
@@ -86,7 +84,6 @@ class ServerLane:
         "_word",
         "fatal",
         "over",
-        "sync_seen",
     )
 
     def __init__(
@@ -115,7 +112,6 @@ class ServerLane:
         self._word = b""
         self.over = False
         self.fatal = False
-        self.sync_seen = 0
 
     @property
     def asked(self) -> int:
@@ -313,7 +309,9 @@ class ServerLane:
                 if sight is None:
                     self._flush(pos)
                     self._pos = pos
-                    questions = self._sights.rows(run) if kind == 68 else self._lost(run)
+                    if kind == 100:
+                        raise lied("CopyData without a CopyOutResponse")
+                    questions = self._sights.rows(run)
                     if questions:
                         return questions
                     continue
@@ -347,7 +345,10 @@ class ServerLane:
                 else:
                     self._stray(kind)
                     continue
-                self._ready(buf, pos, length)
+                if length != 5 or buf[pos + 5] not in b"ITE":
+                    raise lied("ReadyForQuery without a transaction status")
+                self._mute = False
+                flight.ready(buf[pos + 5])
             elif kind == 50:
                 if what != BIND:
                     self._stray(kind)
@@ -363,7 +364,8 @@ class ServerLane:
                 if what in (DESCRIBE_PORTAL, DESCRIBE_STATEMENT, OUR_DESCRIBE):
                     run = queue.popleft()[1]
                     if what != DESCRIBE_STATEMENT and run is not None and run.masked:
-                        run.fields = self._fields(kind, pos, nxt)
+                        body = buf[pos + HEADER_SIZE : nxt]
+                        run.fields = parse_row_description(body) if kind == 84 else ()
                     if what == OUR_DESCRIBE:
                         self._flush(pos)
                         self._outbox.take(UPSTREAM, buf[pos:nxt])
@@ -372,7 +374,7 @@ class ServerLane:
                 elif what == QUERY and kind == 84:
                     run = queue[0][1]
                     if run.masked and run.sight is not HIDDEN:
-                        run.fields = self._fields(kind, pos, nxt)
+                        run.fields = parse_row_description(buf[pos + HEADER_SIZE : nxt])
                         run.sight = None
                 else:
                     self._stray(kind)
@@ -420,7 +422,9 @@ class ServerLane:
                 if what != DESCRIBE_STATEMENT:
                     self._stray(kind)
                     continue
-                self._types(queue[0][1], pos, nxt)
+                types = read_types(buf, pos + 5, nxt)
+                if queue[0][1] is not None:
+                    queue[0][1].types = types
             elif kind in (73, 115):
                 if what == EXECUTE:
                     self._complete(queue.popleft()[1], pos, nxt, done=kind == 73)
@@ -438,7 +442,7 @@ class ServerLane:
                     if run.sight is not HIDDEN and not self._sights.copying(run):
                         self._flush(pos)
                         self._pos = pos
-                        questions = self._sights.copy(run, self._columns(pos, nxt))
+                        questions = self._sights.copy(run, read_copy_width(buf, pos + 5, nxt))
                         if questions:
                             return questions
                         continue
@@ -540,75 +544,6 @@ class ServerLane:
             self._swap(first, pos, sight.rows(buf[first:pos]))
         return pos
 
-    def _fields(self, kind: int, pos: int, nxt: int) -> Any:
-        return parse_row_description(self._buf[pos + 5 : nxt]) if kind == 84 else ()
-
-    def _columns(self, pos: int, nxt: int) -> int:
-        """The number of columns that a CopyOutResponse announces."""
-        count = int.from_bytes(self._buf[pos + 6 : pos + 8], "big")
-        if nxt - pos != 8 + 2 * count:
-            raise lied("the columns of a CopyOutResponse do not fill it")
-        return count
-
-    def _lost(self, run: Run) -> list[Question]:
-        raise lied("CopyData without a CopyOutResponse")
-
-    def _types(self, statement: Any, pos: int, nxt: int) -> None:
-        raw = self._buf[pos + 5 : nxt]
-        count = int.from_bytes(raw[:2], "big")
-        if len(raw) != 2 + 4 * count:
-            raise lied("the types in a ParameterDescription do not fill it")
-        if statement is not None:
-            statement.types = tuple(
-                str(int.from_bytes(raw[i : i + 4], "big")) for i in range(2, len(raw), 4)
-            )
-
-    def _complete(self, run: Run, pos: int, nxt: int, *, done: bool = True) -> None:
-        """A statement of ``run`` is done, or suspended."""
-        flight = self._flight
-        if done:
-            intent = run.intent
-            if flight.masked and (intent is None or intent.defines):
-                forget(flight.destined.memory)
-            if run.learnt and run.done < len(run.learnt):
-                change, statement, _ = run.learnt[run.done]
-                if change is not None:
-                    flight.names.confirm(change, statement)
-            run.done += 1
-            if flight.copying or flight.spare:
-                flight.end_copy_in(good=True)
-        if run.sight is HIDDEN and not self._mute:
-            self._swap(pos, nxt, run.refusal, Mark.OURS)
-            self._mute = True
-            if run.batch == flight.names.batch:
-                flight.discard_batch = run.batch
-
-    def _ready(self, buf: bytes, pos: int, length: int) -> None:
-        """ReadyForQuery."""
-        flight = self._flight
-        status = buf[pos + 5] if length == 5 else 0
-        if status not in b"ITE" or length != 5:
-            raise lied("ReadyForQuery without a transaction status")
-        flight.status = status
-        self.sync_seen += 1
-        self._mute = False
-        queue = flight.queue
-        if flight.dirty and status == 73:
-            forget(flight.destined.memory)
-            flight.dirty = any(
-                kind in (QUERY, EXECUTE, BIND) and (run.intent is None or run.intent.defines)
-                for kind, run in queue
-            )
-        if not queue:
-            flight.names.settle()
-            if status == 73:
-                if flight.portals:
-                    flight.portals.clear()
-                flight.cursors.settle()
-                flight.veiled = False
-        if flight.copying:
-            flight.end_copy_in(good=False)
-
     def _error(self, pos: int, nxt: int) -> None:
         """ErrorResponse: whose is it, and what may be said of it."""
         flight = self._flight
@@ -661,19 +596,19 @@ class ServerLane:
         elif flight.detect is not None:
             self._swap(pos, nxt, starred(raw, flight.detect))
 
+    def _complete(self, run: Run, pos: int, nxt: int, *, done: bool = True) -> None:
+        """A statement of ``run`` is done, or suspended."""
+        flight = self._flight
+        if done:
+            flight.complete(run)
+        if run.sight is HIDDEN and not self._mute:
+            self._swap(pos, nxt, run.refusal, Mark.OURS)
+            self._mute = True
+            if run.batch == flight.names.batch:
+                flight.discard_batch = run.batch
+
     def _report(self, pos: int, nxt: int) -> None:
         """ParameterStatus: the truth about what the lexer depends on."""
-        name, value = report_of(self._buf[pos:nxt])
-        truth = _TRUTHS.get(name)
-        if truth is not None and value != truth:
-            raise WireError(
-                CLIENT,
-                f"{name.decode()} was changed; statements can't be judged with another value",
-                VIOLATION,
-            )
-        if len(self._parameters) < 1000:
-            self._parameters[name.decode("utf-8", "backslashreplace")] = value.decode(
-                "utf-8", "backslashreplace"
-            )
-        if self._flight.masked and name in _REPORTS and value:
+        name, value = checked_report(self._buf[pos:nxt], self._parameters)
+        if self._flight.masked and name in REPORTS and value:
             self._swap(pos, nxt, frame(83, name + b"\0" + MASKED + b"\0"))

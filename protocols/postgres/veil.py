@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from protocols.contract import Screen
-from protocols.postgres.frames import frame, lied, read_fields, write_fields
+from protocols.postgres.frames import broken, frame, lied, read_fields, write_fields
 
 CLASSES: Final = {
     b"00": "successful completion",
@@ -62,6 +62,11 @@ _NAMES: Final = frozenset(b"stcdn")
 _RAISERS: Final = (b"exec_stmt_", b"PLy_", b"plperl_", b"pltcl_", b"do_util_")
 """Routines in which a function's own code words the error, names and all."""
 
+REPORTS: Final = frozenset((b"application_name", b"search_path"))
+"""Settings that the server reports and a client can put any text into."""
+_TRUTHS: Final = {b"client_encoding": b"UTF8", b"standard_conforming_strings": b"on"}
+_MOST: Final = 1000
+
 WITHHELD: Final = "(text withheld: it may quote masked values)"
 MASKED: Final = b"[masked]"
 
@@ -102,12 +107,21 @@ def notification(raw: bytes) -> bytes:
     return frame(65, raw[5 : stop + 1] + MASKED + b"\0")
 
 
-def report_of(raw: bytes) -> tuple[bytes, bytes]:
-    """The name and the value in a ParameterStatus (a whole frame)."""
+def checked_report(raw: bytes, parameters: dict[str, str]) -> tuple[bytes, bytes]:
+    """The name and the value in a ParameterStatus (a whole frame), noted in
+    ``parameters``. Errors: a ``WireError`` of the client when it tells of a
+    setting under which its statements can't be judged."""
     stop = raw.find(b"\0", 5)
     if stop < 0 or raw.find(b"\0", stop + 1) != len(raw) - 1:
         raise lied("a ParameterStatus does not end where it says")
-    return raw[5:stop], raw[stop + 1 : -1]
+    name, value = raw[5:stop], raw[stop + 1 : -1]
+    truth = _TRUTHS.get(name)
+    if truth is not None and value != truth:
+        raise broken(f"{name.decode()} was changed; statements can't be judged with another value")
+    key = name.decode("utf-8", "backslashreplace")
+    if key in parameters or len(parameters) < _MOST:
+        parameters[key] = value.decode("utf-8", "backslashreplace")
+    return name, value
 
 
 def starred(raw: bytes, screen: Screen) -> bytes:

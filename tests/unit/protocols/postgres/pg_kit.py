@@ -231,7 +231,7 @@ class Server:
 
     @staticmethod
     def syntax(text: str) -> bytes:
-        return error("42601", f'syntax error at or near "{text.split()[0] if text else ""}"')
+        return error("42601", f'syntax error at or near "{text.split(maxsplit=1)[0] if text else ""}"')
 
     def receive(self, data: bytes) -> bytes:
         out = b""
