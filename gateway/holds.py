@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 NOTICE_SECONDS = 15.0
+ACTORS = ("actor", "triggering_actor", "user_login", "preferred_username", "email")
+"""Claims that name the person behind a run: not an approver of its commands."""
 
 
 @dataclass(slots=True)
@@ -82,6 +84,9 @@ class Holds:
             rules=decision.rules,
             reason=decision.reason,
             policy=relay.policy.version,
+            actors=tuple(
+                relay.principal.claims[claim] for claim in ACTORS if claim in relay.principal.claims
+            ),
         )
         try:
             approval = await trio.to_thread.run_sync(self._approvals.request, request)

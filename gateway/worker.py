@@ -13,6 +13,7 @@ import trio
 from gateway.approvals import Approvals
 from gateway.cancels import Cancels
 from gateway.config import Config
+from gateway.held import held_secrets
 from gateway.holds import Holds
 from gateway.identity.authority import Authority
 from gateway.listener import Doorman
@@ -51,7 +52,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     policy = load_policy(config)
     targets = load_targets(config)
     listeners = tuple(Listener.from_config(item) for item in config.listeners)
-    secrets = [t.password.resolve().reveal() for t in targets.values() if t.password]
+    secrets = held_secrets(config)
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     approvals = Approvals(config.state / "approvals.db", world.wall, instance=world.instance)
     journal = Journal(

@@ -12,10 +12,13 @@ import trio
 
 from gateway.commands import CommandError, add_config, read_config
 from gateway.config import Config
+from gateway.held import held_secrets
 from gateway.listener import bind
 from gateway.listening import Listener
 from gateway.policy.errors import PolicyErrors
+from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
+from gateway.secrets.errors import SecretUnavailable
 from gateway.services import Services
 from gateway.supervisor import Supervisor
 from gateway.worker import Post, work
@@ -75,9 +78,10 @@ def check_loadable(config: Config) -> None:
     """Everything that can be wrong before the first connection."""
     try:
         load_policy(config)
+        own_screen(held_secrets(config))
         for item in config.listeners:
             Listener.from_config(item)
-    except PolicyErrors as errors:
+    except (PolicyErrors, SecretUnavailable, ValueError) as errors:
         raise CommandError(str(errors)) from errors
     except (OSError, ssl.SSLError) as error:
         raise CommandError(str(error)) from error

@@ -35,6 +35,7 @@ from gateway.policy.verdicts import ApprovalNeed, Decision, Verdict
 from protocols.contract import Command, Part
 
 _Found = list[tuple[Rule, Part]]
+_BLANK = " \t\r\n\f;"
 
 
 def judge(
@@ -43,7 +44,8 @@ def judge(
     """What ``policy`` says about ``command``. ``now`` must have a time zone;
     None (or a time without a zone) is unknown.  Raises nothing that depends
     on the command.  A command without parts is blocked: there is nothing that
-    a rule could permit."""
+    a rule could permit. Only blanks and semicolons, with which drivers ask
+    whether a connection lives, are let through by the rule ``default``."""
     blocks: _Found = []
     holds: _Found = []
     masks: _Found = []
@@ -92,7 +94,7 @@ def judge(
         reason = render(rule, part, principal, target)
         ids = _ids([rule for rule, _ in blocks])
         return policy.plain(Verdict.BLOCK, ids, reason, (), shadow, cacheable)
-    if refused or not parts:
+    if refused or (not parts and command.text.strip(_BLANK)):
         names = tuple(sorted({name for name, _ in refused})) or (DEFAULT,)
         reason = _refusal(*refused[0]) if refused else "there is nothing in it that can be judged"
         return policy.plain(Verdict.BLOCK, names, reason, (), shadow, cacheable)

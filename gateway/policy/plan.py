@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
-from gateway.policy.detectors import screen
 from gateway.policy.rules import MaskItem, Rule, plain
 from gateway.policy.verdicts import Decision
 from protocols.contract import Column, Mask, Plan, Refuse, Screen
@@ -33,11 +32,11 @@ def plan(
     decision: Decision,
     columns: Sequence[Column],
     make: Make,
-    detect: Detect | None = None,
+    detect: Detect,
 ) -> Plan | Refuse:
     """The masks of ``columns`` under ``decision``, or the refusal that an
-    unknown origin asks for.  ``detect`` builds the screen for kinds of values
-    (default: ``detectors.screen``).  A rule of the decision that isn't in
+    unknown origin asks for.  ``detect`` gives the screen for kinds of values (sorted).
+    A rule of the decision that isn't in
     ``rules`` refuses: the decision is another policy's."""
     if not decision.masks:
         return Plan((None,) * len(columns))
@@ -69,7 +68,7 @@ def plan(
         masks.append(None if found is None else make(found[1], found[2], found[3]))
     return Plan(
         columns=tuple(masks),
-        detect=(detect or screen)(sorted(kinds)) if kinds else None,
+        detect=detect(sorted(kinds)) if kinds else None,
         withhold=True,
     )
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+from gateway.policy.detectors import screen
 from gateway.policy.globs import compile_globs
 from gateway.policy.plan import Detect, Make, plan
 from gateway.policy.principal import Principal
 from gateway.policy.rules import Rule
 from gateway.policy.verdicts import Decision, Verdict
-from protocols.contract import Column, Command, Part, Phase, Plan, ProtocolKind, Refuse
+from protocols.contract import Column, Command, Part, Phase, Plan, ProtocolKind, Refuse, Screen
 
 if TYPE_CHECKING:
     from gateway.policy.cases import Case
@@ -19,6 +20,9 @@ FEW = 12
 """With no more rules than this, trying each is cheaper than looking them up."""
 REMEMBERED = 1024
 """Triples of action, target and principal whose rules are kept ready."""
+
+SCREENS = 64
+"""Combinations of detected kinds whose screens are kept ready."""
 
 Find: TypeAlias = Callable[[Part], Sequence[Rule]]
 Candidates: TypeAlias = "tuple[Rule, ...] | Find"
@@ -33,6 +37,7 @@ class Policy:
         "_by_action",
         "_plain",
         "_ready",
+        "_screens",
         "allows",
         "rules",
         "source",
@@ -61,6 +66,7 @@ class Policy:
         for rule in self.rules.values():
             for action in rule.actions:
                 self._by_action.setdefault(action, []).append(rule)
+        self._screens: dict[tuple[str, ...], Screen] = {}
         self._plain: dict[tuple[object, ...], Decision] = {}
         self._ready: dict[tuple[str, str, int], tuple[Principal, Candidates]] = {}
 
@@ -110,8 +116,17 @@ class Policy:
         detect: Detect | None = None,
     ) -> Plan | Refuse:
         """What may be seen of a result with ``columns`` under ``decision``;
-        see ``plan.plan``."""
-        return plan(self.rules, decision, columns, make, detect)
+        see ``plan.plan``. Without ``detect``, screens are built once and kept:
+        compiling one takes longer than most results."""
+        return plan(self.rules, decision, columns, make, detect or self._screen)
+
+    def _screen(self, kinds: Sequence[str]) -> Screen:
+        found = self._screens.get(tuple(kinds))
+        if found is None:
+            if len(self._screens) >= SCREENS:
+                self._screens.clear()
+            found = self._screens[tuple(kinds)] = screen(kinds)
+        return found
 
     def masks_on(self, target: str, principal: Principal) -> bool:
         """Could a mask apply to anything that ``principal`` does there? False
