@@ -306,6 +306,58 @@ static int gather_array(Gathered *g, Py_ssize_t column, const unsigned char *at,
     return at == end ? 0 : lie(bad);
 }
 
+#define MOST_GROUPS 16
+
+/* A binary numeric: int16 count of groups, int16 weight of the first, sign,
+ * scale, then the groups of four decimal digits. See rowloop._digits. */
+static int gather_numeric(Gathered *g, Py_ssize_t column, const unsigned char *at, size_t size)
+{
+    static const char *bad = "a binary numeric is malformed";
+    int count, weight, places, place, begun = 0;
+    Out *to = &g->joined;
+    size_t first = to->used;
+    uint32_t entry[3];
+
+    if (size < 8)
+        return lie(bad);
+    count = (at[0] << 8) | at[1];
+    weight = (int16_t)((at[2] << 8) | at[3]);
+    if (size != 8 + 2 * (size_t)count)
+        return lie(bad);
+    if (weight < -MOST_GROUPS || weight >= MOST_GROUPS || count == 0)
+        return 0;
+    places = weight + 1 > count ? weight + 1 : count;
+    if (first > 0xffffffffu - 5 * (size_t)places - 8)
+        return lie("too much to look at in one run of rows");
+    if (out_room(to, 5 * (size_t)places + 8) < 0)
+        return -1;
+    for (place = 0; place < places; place++) {
+        int group = 0, unit;
+        if (place < count)
+            group = (at[8 + 2 * place] << 8) | at[9 + 2 * place];
+        if (group > 9999)
+            return lie(bad);
+        if (place == weight + 1) {
+            to->data[to->used++] = '.';
+            begun = 1;
+        }
+        for (unit = 1000; unit > 0; unit /= 10) {
+            int digit = group / unit % 10;
+            if (digit || begun) {
+                to->data[to->used++] = (unsigned char)('0' + digit);
+                begun = 1;
+            }
+        }
+    }
+    if (to->used == first)
+        return 0;
+    to->data[to->used++] = '\n';
+    entry[0] = (uint32_t)first;
+    entry[1] = (uint32_t)(at - g->start);
+    entry[2] = (uint32_t)column;
+    return out_add(&g->index, entry, sizeof(entry));
+}
+
 static PyObject *gather(PyObject *Py_UNUSED(self), PyObject *args)
 {
     PyObject *buffer, *looks, *result = NULL;
@@ -358,6 +410,9 @@ static PyObject *gather(PyObject *Py_UNUSED(self), PyObject *args)
                 bad = gather_piece(&g, column, at, digits, (size_t)size);
                 break;
             }
+            case 5:
+                bad = gather_numeric(&g, column, at, (size_t)length);
+                break;
             case 2:
                 if (length > 0) {
                     bad = gather_piece(&g, column, at + 1, at + 1, (size_t)length - 1);

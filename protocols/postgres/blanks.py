@@ -28,6 +28,8 @@ class Look(IntEnum):
     """Every element of a binary array by itself."""
     INT8 = 4
     """A binary int8, as decimal digits."""
+    NUMERIC = 5
+    """A binary numeric, as decimal digits with a point."""
 
 
 class Blank(IntEnum):
@@ -44,6 +46,8 @@ class Blank(IntEnum):
     """Zeros for hexadecimal digits."""
     ZERO = 5
     """Zero bytes, the whole value."""
+    GROUPS = 6
+    """Zeros for the digit groups of a binary numeric; its head stays."""
 
 
 class Scan(NamedTuple):
@@ -72,14 +76,15 @@ _BINARY: Final = {
     Kind.JSONB: Scan(Look.JSONB, Blank.JSON),
     Kind.BYTEA: Scan(Look.WHOLE, Blank.STAR),
     Kind.INT8: Scan(Look.INT8, Blank.ZERO),
+    Kind.NUMERIC: Scan(Look.NUMERIC, Blank.GROUPS),
 }
 _IN_ARRAYS: Final = frozenset({Kind.TEXT, Kind.JSON, Kind.JSONB, Kind.BYTEA, Kind.LABEL})
 
 
 def scan_of(shape: Shape, form: int) -> Scan:
     """What a screen looks at in values of this shape and form. Skipped are
-    types that cannot hold text (dates, uuid, bool, int4, floats, and, which is
-    a gap, numeric in binary form)."""
+    types that cannot hold text (dates, uuid, bool, int4, floats) and, which is
+    a gap, binary arrays of numbers."""
     if not shape.element:
         return (_BINARY if form == BINARY else _TEXT).get(shape.kind, _SKIP)
     if form != BINARY:
@@ -103,6 +108,8 @@ def blank(how: Blank, value: bytes, spans: Sequence[tuple[int, int]]) -> bytes:
     out = bytearray(value)
     if how is Blank.ZERO:
         return bytes(len(value))
+    if how is Blank.GROUPS:
+        return value[:8] + bytes(len(value) - 8)
     for span in spans:
         start, end = _characters(value, *span)
         if how is Blank.STAR:

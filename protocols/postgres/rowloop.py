@@ -108,7 +108,7 @@ def gather(buffer: bytes, looks: bytes) -> tuple[bytes, bytes]:
     ``looks`` has one ``blanks.Look`` for each column. The first result joins
     what is looked at with newlines (one after each); the second is an array of
     native uint32 triples: start in the joined bytes, start in ``buffer``,
-    column. A binary int8 is its decimal digits in the joined bytes.
+    column. A binary int8 or numeric is its decimal digits in the joined bytes.
     """
     columns = len(looks)
     joined = bytearray()
@@ -136,9 +136,41 @@ def gather(buffer: bytes, looks: bytes) -> tuple[bytes, bytes]:
                 raise ValueError("a binary int8 is malformed")
             digits = str(int.from_bytes(buffer[start:end], "big", signed=True))
             add(column, start, digits.encode())
+        elif look == 5:
+            text = _digits(buffer[start:end])
+            if text:
+                add(column, start, text)
         else:
             add(column, start, buffer[start:end])
     return bytes(joined), index.tobytes()
+
+
+_MOST_GROUPS = 16
+
+
+def _digits(raw: bytes) -> bytes:
+    """The digits of a binary numeric (of one below 0.0001 without the zeros
+    after the point), b"" where it has none that matter (NaN,
+    a point that is more than 16 groups of four digits away)."""
+    if len(raw) < 8:
+        raise ValueError("a binary numeric is malformed")
+    count = int.from_bytes(raw[:2], "big")
+    weight = int.from_bytes(raw[2:4], "big", signed=True)
+    if len(raw) != 8 + 2 * count:
+        raise ValueError("a binary numeric is malformed")
+    if not -_MOST_GROUPS <= weight < _MOST_GROUPS or not count:
+        return b""
+    out = bytearray()
+    for place in range(max(weight + 1, count)):
+        group = 0
+        if place < count:
+            group = int.from_bytes(raw[8 + 2 * place : 10 + 2 * place], "big")
+        if group > 9999:
+            raise ValueError("a binary numeric is malformed")
+        if place == weight + 1:
+            out += b"."
+        out += b"%04d" % group
+    return bytes(out).lstrip(b"0")
 
 
 def walk(buffer: bytes, at: int, types: bytes) -> int:

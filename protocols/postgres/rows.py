@@ -90,11 +90,11 @@ class RowMasker:
             first, start, column = index[3 * entry : 3 * entry + 3].tolist()
             last = index[3 * entry + 3] if 3 * entry + 3 < len(index) else len(joined)
             scan = self._scans[column]
-            if scan.look is Look.INT8:
-                out[start : start + 8] = bytes(8)
-            else:
-                size = last - _NEWLINE - first
-                out[start : start + size] = blank(scan.blank, raw[start : start + size], hits)
+            size = last - _NEWLINE - first
+            if scan.look in (Look.INT8, Look.NUMERIC):
+                # What was looked at is the text form, of another length.
+                size = int.from_bytes(raw[start - 4 : start], "big")
+            out[start : start + size] = blank(scan.blank, raw[start : start + size], hits)
             self.masked[column] += 1
         return bytes(out)
 

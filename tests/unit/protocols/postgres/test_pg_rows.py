@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -14,8 +15,9 @@ from hypothesis import strategies as st
 
 from protocols.contract import Mask, Plan, Screen
 from protocols.errors import WireError
-from protocols.postgres import rowloop, rows
+from protocols.postgres import rowloop, rows, scalars
 from protocols.postgres.fields import Field
+from protocols.postgres.kinds import Kind
 from protocols.postgres.rows import RowMasker
 from protocols.wire import Side
 
@@ -158,6 +160,27 @@ def test_binary_forms_are_looked_into(loop: Any) -> None:
     assert masker.masked == [1, 1, 1, 0]
 
 
+@given(
+    st.decimals(
+        allow_nan=False, allow_infinity=False, min_value=-(10**40), max_value=10**40, places=4
+    )
+)
+def test_a_binary_numeric_is_seen_as_its_digits(number: Decimal) -> None:
+    seen: list[bytes] = []
+
+    def spans(data: bytes) -> list[tuple[int, int]]:
+        seen.append(data)
+        return [(0, len(data))] if data else []
+
+    raw = scalars.encode(Kind.NUMERIC, f"{number:f}".encode())
+    assert raw is not None
+    masker = RowMasker(fields(1700, form=1), Plan((None,), Screen(spans, 99)))
+    ((shown,),) = read(masker.rows(frame([raw])))
+    assert Decimal(seen[0].decode().strip() or "0") == abs(number)
+    assert shown is not None
+    assert Decimal((scalars.decode(Kind.NUMERIC, shown) or b"x").decode()) == 0
+
+
 def test_zero_and_sixteen_hundred_columns(loop: Any) -> None:
     assert RowMasker([], Plan(())).rows(frame([])) == frame([])
     row: Row = [b"%d" % i for i in range(1600)]
@@ -221,7 +244,15 @@ def runs(draw: st.DrawFn) -> tuple[int, bytes]:
             struct.pack(">iiIiiii", 2, 0, 25, -1, 1, -1, 1),
         ]
     )
-    cell = value | array | st.binary(min_size=8, max_size=8)
+    group = st.integers(0, 10_001).map(lambda n: n % 10_000 if n < 10_001 else n)
+    numeric = st.builds(
+        lambda weight, groups: struct.pack(
+            f">HhHH{len(groups)}H", len(groups), weight, 0, 9, *groups
+        ),
+        st.integers(-20, 20),
+        st.lists(group, max_size=5),
+    )
+    cell = value | array | numeric | st.binary(min_size=8, max_size=8)
     table = draw(st.lists(st.lists(cell, min_size=width, max_size=width), max_size=4))
     raw = bytearray(frames(table))
     for _ in range(draw(st.integers(0, 2)) if raw else 0):
@@ -238,7 +269,7 @@ def runs(draw: st.DrawFn) -> tuple[int, bytes]:
 @given(
     runs(),
     st.lists(actions, max_size=4),
-    st.lists(st.integers(0, 4), max_size=4).map(bytes),
+    st.lists(st.integers(0, 5), max_size=4).map(bytes),
     st.integers(0, 9),
 )
 def test_the_compiled_loops_are_the_same(
