@@ -46,6 +46,8 @@ def hidden(rules: Iterable[Rule]) -> dict[str, str]:
                         "can never decide: it matches just what this does:", other
                     )
     for rule in enforced:
+        if rule.verdict is Verdict.BLOCK:
+            continue  # nothing is stronger
         rarest = min((strong.get(action, []) for action in rule.actions), key=len)
         for other in rarest:
             stronger = other.verdict is Verdict.BLOCK or rule.verdict is Verdict.ALLOW

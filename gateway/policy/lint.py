@@ -25,7 +25,9 @@ class Concern:
 def lint(policy: Policy) -> tuple[Concern, ...]:
     """Warnings in line order: rules that permit without ``who``, that block or
     hold without a message, that stand behind a broader rule of the same
-    verdict, or reach further than they look; unused sets; an open default."""
+    verdict, or reach further than they look (also to settings such as the
+    search path, on which unqualified names depend); unused sets; an open
+    default."""
     found: list[Concern] = []
 
     def warn(line: int, rule: str, message: str) -> None:
@@ -33,7 +35,8 @@ def lint(policy: Policy) -> tuple[Concern, ...]:
 
     rules = list(policy.rules.values())
     for rule in rules:
-        keys = {condition.key.partition(".")[0] for condition in rule.conditions}
+        names = {condition.key for condition in rule.conditions}
+        keys = {name.partition(".")[0] for name in names}
         permits = rule.verdict in (Verdict.ALLOW, Verdict.MASK)
         if permits and "who" not in keys:
             warn(rule.line, rule.id, f'{rule.verdict}s for everybody: it has no "who"')
@@ -43,6 +46,12 @@ def lint(policy: Policy) -> tuple[Concern, ...]:
             warn(rule.line, rule.id, "permits statements that may do anything")
         if rule.verdict is Verdict.ALLOW and not rule.conditions and rule.target is None:
             warn(rule.line, rule.id, "allows its actions on every object of every target")
+        if (
+            rule.verdict is Verdict.ALLOW
+            and "sql.set" in rule.actions
+            and "where.sets" not in names
+        ):
+            warn(rule.line, rule.id, "lets clients change every setting: say which in where.sets")
         broader = _broader(rule, rules)
         if broader is not None:
             warn(

@@ -7,7 +7,10 @@ and the policy can't ask the server.  So there are two readings of a pattern:
 could be meant matches.  ``public.users`` matches ``public.users`` and
 ``users``; ``users`` matches ``users`` and ``app.users``; ``*.email`` matches
 ``email``.  A name with a ``*`` (``users.*``: all columns) matches where it
-could stand for something that the pattern means.  Errs towards matching.
+could stand for something that the pattern means.  Errs towards matching, with
+one exception: a pattern for a whole schema (``hr.*``) doesn't match ``users``,
+unless the schema is ``public`` or ``*``, for else it would match every
+unqualified name.  There the guess below decides, and errs towards not matching.
 
 *Narrow*, for rules that permit (allow, and the permission of a mask): the
 pattern as written; and, for facts about tables and columns, an unqualified
@@ -31,23 +34,30 @@ def wide(patterns: Sequence[str]) -> Test:
     depth = max((p.count(".") for p in patterns), default=0)
     # levels[d]: the last d + 1 segments of the patterns that have more of them.
     levels = [
-        compile_globs(
-            ".".join(p.split(".")[-level - 1 :]) for p in patterns if p.count(".") > level
-        )
+        [tail for p in patterns if p.count(".") > level and (tail := _tail(p, level))]
         for level in range(depth)
     ]
+    tests = [compile_globs(tails) for tails in levels]
     plain = compile_globs(forms)
-    every = sorted(forms | {".".join(p.split(".")[n:]) for p in patterns for n in range(depth)})
+    every = sorted(forms.union(*levels))
 
     def matches(name: str) -> bool:
         if plain(name):
             return True
         if "*" in name:
-            return any(overlap(form, name) for form in every if form)
+            return any(overlap(form, name) for form in every)
         dots = name.count(".")
-        return dots < depth and levels[dots](name)
+        return dots < depth and tests[dots](name)
 
     return remembering(matches)
+
+
+def _tail(pattern: str, level: int) -> str:
+    """The last ``level`` + 1 segments; "" where they say nothing and the
+    schema that does isn't one that unqualified names are looked up in."""
+    segments = pattern.split(".")
+    tail = ".".join(segments[-level - 1 :])
+    return tail if segments[0] in ("public", "*") or tail.strip("*.") else ""
 
 
 def narrow(patterns: Sequence[str], *, relation: bool) -> Test:
@@ -79,6 +89,8 @@ def covers_wide(broad: str, thin: str) -> bool:
     if broad == "*":
         return True
     ours, theirs = broad.split("."), thin.split(".")
+    if any(_tail(thin, n) and not _tail(broad, n) for n in range(len(ours) - 1)):
+        return False
     return len(ours) == len(theirs) and all(
         compile_globs((a,))(b) if a else a == b for a, b in zip(ours, theirs, strict=True)
     )

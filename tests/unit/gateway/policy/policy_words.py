@@ -23,6 +23,7 @@ SQL = {
     "has_where": FactKind.FLAG,
     "where_is_constant": FactKind.FLAG,
     "statement_count": FactKind.NUMBER,
+    "sets": FactKind.NAMES,
 }
 GIT = {
     "update": FactKind.TEXT,
@@ -33,7 +34,7 @@ GIT = {
 }
 K8S = {"resource": FactKind.TEXT, "name": FactKind.TEXT}
 ACTIONS = {
-    "sql": ({"select", "insert", "update", "delete", "call"}, SQL),
+    "sql": ({"select", "insert", "update", "delete", "call", "set"}, SQL),
     "git": ({"git.push", "git.fetch"}, GIT),
     "k8s": ({"delete"}, K8S),
 }

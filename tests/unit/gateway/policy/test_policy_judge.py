@@ -36,6 +36,15 @@ def test_no_parts_is_a_block_even_where_all_is_allowed() -> None:
     assert (decision.verdict, decision.rules) == (Verdict.BLOCK, ("default",))
 
 
+@pytest.mark.parametrize(
+    ("text", "lets"), [("", True), (" ;\n", True), ("x", False), ("\0", False)]
+)
+def test_a_blank_command_does_nothing_and_may(text: str, lets: bool) -> None:
+    decision = judge(command(text=text), WHO, "", load(""), None)
+    assert decision.verdict is (Verdict.ALLOW if lets else Verdict.BLOCK)
+    assert decision.rules == ("default",)
+
+
 def test_an_action_that_the_policy_never_heard_of_is_blocked() -> None:
     assert verdict(rule("a", "allow"), part("ldap.bind")) == "block"
 
@@ -98,6 +107,12 @@ WHERE = [
     ("tables = 'users'", {"tables": ("hr.users",)}, True, False),
     ("tables = 'public.*'", {"tables": ("pg_authid",)}, True, False),
     ("tables = 'public.*'", {"tables": ("hr.pay",)}, False, False),
+    # A whole schema other than public: else it would match every bare name.
+    ("tables = 'hr.*'", {"tables": ("users",)}, False, False),
+    ("tables = 'hr.u*'", {"tables": ("users",)}, True, False),
+    ("reads_columns = 'hr.pay.*'", {"reads_columns": ("pay.sum",)}, True, False),
+    ("reads_columns = 'hr.pay.*'", {"reads_columns": ("*.sum",)}, True, False),
+    ("reads_columns = 'hr.*'", {"reads_columns": ("*.sum",)}, True, False),
     ("functions = 'lower'", {"functions": ("evil.lower",)}, True, False),
     ("functions = 'pg_catalog.lower'", {"functions": ("lower",)}, True, False),
     ("functions = 'public.lower'", {"functions": ("lower",)}, True, False),

@@ -134,6 +134,7 @@ def test_a_rule_without_a_test_is_told() -> None:
     [
         (rule("a", "allow"), 'rule "a": allows for everybody'),
         (rule("a", "allow"), "on every object of every target"),
+        (rule("a", "allow", "who.kind = 'ci'"), "change every setting"),
         (rule("a", "mask"), "masks for everybody"),
         (rule("b", "block"), 'no "message"'),
         ("[sets]\nx = ['a']", '2: set "x" is used nowhere'.replace("2", "3")),
@@ -153,7 +154,7 @@ def test_lint_warns(text: str, piece: str) -> None:
 def test_lint_is_silent_on_a_careful_policy() -> None:
     text = (
         "[sets]\nx = ['public.a']\n"
-        + rule("a", "allow", "who.kind = 'ci'", "where.tables = '@x'")
+        + rule("a", "allow", "who.kind = 'ci'", "where = { tables = '@x', sets = 'x' }")
         + rule("b", "block", "where.has_where = false", "message = 'no'")
     )
     assert lint(load(text)) == ()
