@@ -111,7 +111,8 @@ class CopyText:
             start += len(value) + 1
         for entry, hits in by_value(starts, spans, len(joined)):
             at, column, how = places[entry]
-            table[at][column] = self._lines.write(blank(how, values[entry], hits))
+            values[entry] = blank(how, values[entry], hits)
+            table[at][column] = self._lines.write(values[entry])
             self._masked[column] += 1
         mark = bytes(self._lines.marks[:1])
         return b"".join(mark.join(row) + b"\n" for row in table)

@@ -94,7 +94,8 @@ class RowMasker:
             if scan.look in (Look.INT8, Look.NUMERIC):
                 # What was looked at is the text form, of another length.
                 size = int.from_bytes(raw[start - 4 : start], "big")
-            out[start : start + size] = blank(scan.blank, raw[start : start + size], hits)
+            now = bytes(out[start : start + size])
+            out[start : start + size] = blank(scan.blank, now, hits)
             self.masked[column] += 1
         return bytes(out)
 
