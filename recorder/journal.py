@@ -76,13 +76,13 @@ class Journal:
         self.directory = worker_directory(directory, worker)
         self.sessions = sessions_directory(directory)
         self.clock = clock
+        self.wall = wall
         self.dirty: list[SessionLog] = []
         self.open_sessions: dict[int, SessionLog] = {}
         self.written = 0
         """Bytes flushed since the start, over all segments: what ``sync``
         counts in."""
         self._gateway = gateway
-        self._wall = wall
         self._chance = chance
         self._segment_bytes = segment_bytes
         self._auditors = tuple(auditors)
@@ -109,7 +109,9 @@ class Journal:
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self.sessions.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+            self._lock = os.open(
+                self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640
+            )
         except OSError as error:
             raise RecorderError(f"the journal can't be opened: {error.strerror}") from error
         try:
@@ -147,7 +149,7 @@ class Journal:
             **header,
             "format": framing.VERSION,
             "gateway": self._gateway,
-            "wall": self._wall(),
+            "wall": self.wall(),
             "mono": start,
             "hash": "sha256",
             "originals": how,
@@ -304,6 +306,12 @@ class Journal:
             os.close(self._lock)
             self._lock = -1
             self._failed = self._failed or "the journal is closed"
+
+    @property
+    def faults(self) -> list[str]:
+        """What recovery found and the sealer could not do, for the operator."""
+        late = [] if self._sealer is None else self._sealer.faults
+        return [*self.recovery.notices, *late]
 
     def oldest_segment(self) -> int:
         """The first segment that an open session or the writer still needs."""

@@ -10,6 +10,7 @@ saved. Doing it again changes nothing; a crash within it does no harm.
 
 from __future__ import annotations
 
+import fcntl
 import os
 from array import array
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from recorder.segment import (
     segment_numbers,
     segment_path,
 )
+from recorder.state import sessions_directory
 
 
 @dataclass
@@ -114,6 +116,26 @@ def recover(directory: Path, sessions: Path) -> Recovery:
     (directory / BALLAST).unlink(missing_ok=True)
     fsync_directory(directory)
     return result
+
+
+def recover_idle(state: Path) -> dict[str, Recovery]:
+    """Recover the journals of workers that do not run (there may be fewer
+    than last time), by worker. For the supervisor, before it starts any.
+    Raises ``OSError``."""
+    found = {}
+    root = state / "journal"
+    for directory in sorted(root.iterdir()) if root.is_dir() else []:
+        if not directory.is_dir():
+            continue
+        lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            found[directory.name] = recover(directory, sessions_directory(state))
+        except BlockingIOError:
+            continue
+        finally:
+            os.close(lock)
+    return found
 
 
 def _numbered(path: Path) -> bool:

@@ -153,8 +153,9 @@ class Sealer:
     def _seal(self, log: SessionLog, last: bool = False) -> None:
         try:
             write_log(self._journal.sessions, self._records(log), True, 0.0005)
-        except (OSError, FormatError) as error:
-            # The journal keeps the session; recovery will try again at the latest.
+        except Exception as error:
+            # Whatever it is, one session must not stop the sealing of others. The
+            # journal keeps this one; recovery will try again at the latest.
             if len(self.faults) < 100:
                 self.faults.append(f"session {log.session} is not sealed yet: {error}")
             if not last:

@@ -25,6 +25,7 @@ _PASS = Move.PASS
 _PLAIN = Mark.PLAIN
 _SPAN_MAX = records.SPAN_MAX
 _RECORD_FULL = records.RECORD_FULL
+_CLOCK_EVERY = 60_000_000_000
 _SHAPES_MAX = 1024
 _SHAPE_TEXT_MAX = 1 << 20
 PLACES_MAX = 1 << 20
@@ -39,6 +40,7 @@ class SessionLog:
         "_journal",
         "_keeper",
         "_left",
+        "_next_clock",
         "_next_shape",
         "_refused",
         "_seq",
@@ -70,6 +72,7 @@ class SessionLog:
         self._arrived = [0, 0]
         self._left = [0, 0]
         self._shapes: dict[tuple[object, ...], int] = {}
+        self._next_clock = _CLOCK_EVERY
         self._next_shape = 0
         self._shape_text = 0
         self._verdicts = [0, 0, 0, 0]
@@ -178,6 +181,7 @@ class SessionLog:
             return
         self._close_record()
         self.ended = True
+        self._shapes = {}  # the sealer may keep this object for a while
         self._journal.ended(self, status, reason)
 
     # ---- what the journal calls -----------------------------------------
@@ -222,7 +226,11 @@ class SessionLog:
         journal = self._journal
         seq = self._seq
         self._seq = seq + 1
-        entries: list[Any] = [self.number, seq, journal.clock() - self._start]
+        now = journal.clock() - self._start
+        entries: list[Any] = [self.number, seq, now]
+        if now >= self._next_clock:
+            self._next_clock = now + _CLOCK_EVERY
+            entries.append((records.EVENT, "clock", {"wall": journal.wall(), "at": now}))
         self.entries = entries
         journal.dirty.append(self)
         return entries
