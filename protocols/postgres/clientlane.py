@@ -299,6 +299,7 @@ class ClientLane:
         end = len(buf)
         pos = self._pos
         flight = self._flight
+        flight.rested = False
         names = flight.names
         limit = self._limit
         need = HEADER_SIZE

@@ -49,7 +49,8 @@ class Flight:
     or may not have swallowed.  ``veiled``: text that comes from the server may
     quote masked values.  ``dirty``: the open transaction has run DDL.
     ``displaced``: an unqualified name may mean something else to this session
-    than to a new one (its search path, a temporary table).
+    than to a new one (its search path, a temporary table).  ``rested``: the
+    server has answered all, up to its ReadyForQuery.
     """
 
     __slots__ = (
@@ -67,6 +68,7 @@ class Flight:
         "own",
         "portals",
         "queue",
+        "rested",
         "skipping",
         "spare",
         "status",
@@ -83,6 +85,7 @@ class Flight:
         self.names = Names()
         self.cursors = Cursors()
         self.portals: dict[bytes, Run] = {}
+        self.rested = True
         self.skipping = False
         self.copying = False
         self.open_copy = False
@@ -219,6 +222,7 @@ class Flight:
                 for kind, run in queue
             )
         if not queue:
+            self.rested = True
             self.names.settle()
             if status == 73:
                 if self.portals:

@@ -116,6 +116,13 @@ class Traffic:
         return False
 
     @property
+    def at_rest(self) -> bool:
+        """True between transactions, when nothing is asked and nothing is
+        half sent."""
+        flight = self._flight
+        return flight.rested and flight.status == 73 and self.unforwarded == (0, 0)
+
+    @property
     def held(self) -> int:
         return self._client.held + self._server.held
 

@@ -231,7 +231,9 @@ class Server:
 
     @staticmethod
     def syntax(text: str) -> bytes:
-        return error("42601", f'syntax error at or near "{text.split(maxsplit=1)[0] if text else ""}"')
+        return error(
+            "42601", f'syntax error at or near "{text.split(maxsplit=1)[0] if text else ""}"'
+        )
 
     def receive(self, data: bytes) -> bytes:
         out = b""
@@ -288,7 +290,8 @@ class Server:
         return b"".join(f(k, b) for k, b in frames(raw) if k != "T"), good
 
     def on_C(self, body: bytes) -> tuple[bytes, bool]:
-        (self.statements if body[:1] == b"S" else self.portals).pop(body[1:-1].decode(), None)
+        book = self.statements if body[:1] == b"S" else self.portals
+        book.pop(body[1:-1].decode(), None)
         return f("3"), True
 
 

@@ -58,7 +58,8 @@ def test_a_name_in_doubt_waits_for_the_server() -> None:
     assert s.sent[UPSTREAM].endswith(doubtful)
     assert [q.text for q in s.commands].count("select 1") == 1
     s.server(f("1") + f("2") + error("22012", "no"))
-    assert s.commands[-1].text == "select 1" and s.sent[UPSTREAM].endswith(run_of("s"))
+    assert s.commands[-1].text == "select 1"
+    assert s.sent[UPSTREAM].endswith(run_of("s"))
 
 
 def test_a_name_in_doubt_that_was_rebound() -> None:
@@ -76,15 +77,18 @@ def test_a_failed_parse_leaves_the_old_meaning() -> None:
     talk(s, server, parse("s", "select 1") + SYNC)
     talk(s, server, parse("s", "delete from t") + SYNC)
     out = talk(s, server, run_of("s"))
-    assert kinds(out) == "2DCZ" and s.texts()[-1] == "select 1"
+    assert kinds(out) == "2DCZ"
+    assert s.texts()[-1] == "select 1"
 
 
 def test_an_unknown_name_fails_as_the_server_would() -> None:
     s, server = Session(), Server(RESULTS)
     out = talk(s, server, run_of("nosuch") + query("select 1"))
-    assert kinds(out) == "EZTDCZ" and s.texts() == ["select 1"]
+    assert kinds(out) == "EZTDCZ"
+    assert s.texts() == ["select 1"]
     said = fields(frames(out)[0][1])
-    assert said["C"] == "26000" and "nosuch" in said["M"]
+    assert said["C"] == "26000"
+    assert "nosuch" in said["M"]
 
 
 def test_names_are_cut_as_the_server_cuts_them() -> None:
@@ -123,7 +127,8 @@ def test_protocol_and_sql_share_their_names() -> None:
     s.server(f("1") + ready())
     s.client(query("execute s"))
     assert "sql.delete" in [p.action for p in s.commands[-1].parts]
-    assert kinds(s.sent[UPSTREAM]) == "PSQ" and b"execute" not in s.sent[UPSTREAM]
+    assert kinds(s.sent[UPSTREAM]) == "PSQ"
+    assert b"execute" not in s.sent[UPSTREAM]
 
 
 def test_a_prepare_behind_a_failure_never_happened() -> None:
@@ -190,4 +195,5 @@ def test_an_execute_of_what_was_prepared_anew_is_refused() -> None:
     s.client(query("deallocate s; prepare s as select 2"))
     s.server(complete("DEALLOCATE") + complete("PREPARE") + ready("T"))
     s.client(execute("p") + SYNC)
-    assert kinds(s.sent[UPSTREAM])[-2:] == "PS" and not s.waiting
+    assert kinds(s.sent[UPSTREAM])[-2:] == "PS"
+    assert not s.waiting

@@ -73,7 +73,8 @@ def test_rows_of_a_query_are_masked() -> None:
     assert s.sent[CLIENT] == head + SHOWN + tail
     assert [x.raw for x in s.spans if x.mark is Mark.EDITED] == [ROWS, SHOWN]
     result = s.questions[-1]
-    assert isinstance(result, Result) and result.command == s.commands[0].number
+    assert isinstance(result, Result)
+    assert result.command == s.commands[0].number
 
 
 @pytest.mark.parametrize("cut", [1, 3, 7, 20])
@@ -91,10 +92,12 @@ def test_nothing_is_shown_before_the_plan() -> None:
     s.client(query(TEXT))
     s.server(columns("id", "email") + ROWS)
     s.server(complete("SELECT 2") + ready())
-    assert kinds(s.sent[CLIENT]) == "T" and s.traffic.held > 0
+    assert kinds(s.sent[CLIENT]) == "T"
+    assert s.traffic.held > 0
     s.answer(Plan((None, STARS)))
     assert s.sent[CLIENT].endswith(SHOWN + complete("SELECT 2") + ready())
-    assert s.traffic.held == 0 and s.traffic.unforwarded == (0, 0)
+    assert s.traffic.held == 0
+    assert s.traffic.unforwarded == (0, 0)
 
 
 def test_a_statement_that_nobody_describes_is_described_by_us() -> None:
@@ -104,7 +107,8 @@ def test_a_statement_that_nobody_describes_is_described_by_us() -> None:
     s.client(bind("", "s") + execute() + SYNC)
     assert kinds(s.sent[UPSTREAM]) == "PSBDES"
     s.server(f("2") + columns("id", "email") + ROWS + complete("SELECT 2") + ready())
-    assert kinds(s.sent[CLIENT]) == "1Z2DDCZ" and SHOWN in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "1Z2DDCZ"
+    assert SHOWN in s.sent[CLIENT]
 
 
 def test_a_portal_that_the_client_describes_is_not_described_twice() -> None:
@@ -114,7 +118,8 @@ def test_a_portal_that_the_client_describes_is_not_described_twice() -> None:
     assert s.sent[UPSTREAM] == raw
     s.server(f("1") + f("2") + columns("id", "email") + row(b"1", b"a@x") + f("s"))
     s.server(row(b"2", b"b@x") + f("s") + ready())
-    assert kinds(s.sent[CLIENT]) == "12TDsDsZ" and b"@x" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "12TDsDsZ"
+    assert b"@x" not in s.sent[CLIENT]
     assert sum(isinstance(q, Result) for q in s.questions) == 1
 
 
@@ -126,7 +131,9 @@ def test_a_hidden_result_of_a_query() -> None:
     s.server(columns("a") + row(b"3") + complete("SELECT 1") + ready())
     assert kinds(s.sent[CLIENT]) == "TEZTDCZ"
     said = fields(frames(s.sent[CLIENT])[1][1])
-    assert said["C"] == "42501" and "pii" in said["M"] and "has run" in said["D"]
+    assert said["C"] == "42501"
+    assert "pii" in said["M"]
+    assert "has run" in said["D"]
     assert b"a@x.org" not in s.sent[CLIENT]
 
 
@@ -148,7 +155,8 @@ def test_a_row_too_large_to_mask_is_hidden() -> None:
     for at in range(0, len(back), 65536):
         s.server(back[at : at + 65536])
         assert s.traffic.unforwarded[UPSTREAM] < 100_000
-    assert kinds(s.sent[CLIENT]) == "TEZ" and b"xxxx" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "TEZ"
+    assert b"xxxx" not in s.sent[CLIENT]
 
 
 def test_copy_out_is_masked_or_hidden() -> None:
@@ -157,7 +165,8 @@ def test_copy_out_is_masked_or_hidden() -> None:
     s = Session(hiding, masked=True)
     s.client(query("copy users to stdout") + query("select 1"))
     s.server(described + rows + columns("a") + complete("SELECT 0") + ready())
-    assert kinds(s.sent[CLIENT]) == "EZTCZ" and b"a@x" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "EZTCZ"
+    assert b"a@x" not in s.sent[CLIENT]
 
     def starring(question: Question) -> Answer:
         if isinstance(question, Result):
@@ -167,7 +176,8 @@ def test_copy_out_is_masked_or_hidden() -> None:
     s = Session(starring, masked=True)
     s.client(query("copy users to stdout"))
     s.server(described + rows)
-    assert kinds(s.sent[CLIENT]) == "HdcCZ" and b"a@x" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "HdcCZ"
+    assert b"a@x" not in s.sent[CLIENT]
 
 
 LEAK = "duplicate key (email)=(a@x.org)"
@@ -179,9 +189,11 @@ def test_errors_and_notices_beside_masked_rows_are_withheld() -> None:
     more = {"D": LEAK, "W": LEAK, "H": LEAK, "q": LEAK, "n": "users_key", "R": "_bt_check"}
     note = error("01000", LEAK, "NOTICE", **more)
     s.server(b"N" + note[1:] + error("23505", LEAK, **more) + ready())
-    assert b"a@x.org" not in s.sent[CLIENT] and kinds(s.sent[CLIENT]) == "NEZ"
+    assert b"a@x.org" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "NEZ"
     said = fields(frames(s.sent[CLIENT])[1][1])
-    assert said["C"] == "23505" and said["n"] == "users_key"
+    assert said["C"] == "23505"
+    assert said["n"] == "users_key"
     assert said["M"].startswith("integrity constraint violation (text withheld")
     s.client(query("select 1"))
     s.server(error("22012", LEAK) + ready())
@@ -193,7 +205,9 @@ def test_raised_errors_lose_their_names_and_codes_too() -> None:
     s.client(query(TEXT))
     s.server(error("a1x2y", "x", n="a@x.org", c="a@x.org", R="exec_stmt_raise") + ready())
     said = fields(frames(s.sent[CLIENT])[0][1])
-    assert said["C"] == "XX000" and "n" not in said and "c" not in said
+    assert said["C"] == "XX000"
+    assert "n" not in said
+    assert "c" not in said
 
 
 def test_the_syntax_errors_of_a_known_command_keep_their_text() -> None:
@@ -207,12 +221,14 @@ def test_the_syntax_errors_of_a_known_command_keep_their_text() -> None:
 def test_payloads_and_reports_on_a_masked_target() -> None:
     s = Session(masking, masked=True)
     s.server(f("A", b"\0\0\0\1chan\0a@x.org\0") + f("S", b"application_name\0a@x.org\0"))
-    assert b"a@x.org" not in s.sent[CLIENT] and kinds(s.sent[CLIENT]) == "AS"
+    assert b"a@x.org" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "AS"
     assert b"chan\0[masked]\0" in s.sent[CLIENT]
     s = Session(masking, masked=False)
     raw = f("A", b"\0\0\0\1chan\0a@x.org\0") + f("S", b"application_name\0psql\0")
     s.server(raw)
-    assert s.sent[CLIENT] == raw and s.parameters == {"application_name": "psql"}
+    assert s.sent[CLIENT] == raw
+    assert s.parameters == {"application_name": "psql"}
 
 
 def test_what_detection_finds_in_errors_is_starred() -> None:

@@ -59,7 +59,8 @@ def test_a_query_passes_untouched_as_one_object() -> None:
     raw = query("select 1")
     s.client(raw)
     [span] = s.spans
-    assert span.move is Move.PASS and span.raw is raw
+    assert span.move is Move.PASS
+    assert span.raw is raw
     back = RESULTS["select 1"] + ready()
     s.server(back)
     assert s.spans[1].raw is back
@@ -73,8 +74,10 @@ def test_a_pipeline_asks_one_after_the_other_and_leaves_whole() -> None:
     assert [span.raw is raw for span in s.spans] == [True]
     prepare, run = s.commands
     assert (prepare.phase, run.phase) == (Phase.PREPARE, Phase.RUN)
-    assert run.text == "select 1" and run.parameters[0].value == b"7"
-    assert run.parameters[0].type == "23" and run.parameters[0].form == "text"
+    assert run.text == "select 1"
+    assert run.parameters[0].value == b"7"
+    assert run.parameters[0].type == "23"
+    assert run.parameters[0].form == "text"
 
 
 def test_a_refused_query_fails_upstream_and_the_next_one_runs() -> None:
@@ -82,10 +85,12 @@ def test_a_refused_query_fails_upstream_and_the_next_one_runs() -> None:
     out = talk(s, server, query("delete from t") + query("select 1"))
     assert kinds(out) == "EZTDCZ"
     said = fields(frames(out)[0][1])
-    assert said["C"] == "42501" and said["S"] == "ERROR"
+    assert said["C"] == "42501"
+    assert said["S"] == "ERROR"
     assert said["M"] == "blocked by rule no-deletes: deleting is not for you"
     assert "s1" in said["D"]
-    assert "delete from t" not in server.ran and server.ran[-1] == "select 1"
+    assert "delete from t" not in server.ran
+    assert server.ran[-1] == "select 1"
     assert b"delete" not in s.sent[UPSTREAM]
     assert b"wirewarden" not in out
 
@@ -119,7 +124,8 @@ def test_what_the_server_fails_first_is_what_the_client_sees() -> None:
     s, server = Session(no_deletes), Server(RESULTS)
     out = talk(s, server, bind("", "a") + parse("", "delete from t") + SYNC + query("select 1"))
     # The unknown statement is refused by us before the delete is even read.
-    assert kinds(out) == "EZTDCZ" and fields(frames(out)[0][1])["C"] == "26000"
+    assert kinds(out) == "EZTDCZ"
+    assert fields(frames(out)[0][1])["C"] == "26000"
     batch = parse("", "fail") + bind("", "") + execute() + parse("", "delete from t") + SYNC
     out = talk(s, server, batch + query("select 2"))
     assert kinds(out) == "12EZTDCZ"
@@ -145,11 +151,14 @@ def test_nothing_passes_an_unanswered_question() -> None:
     s = Session(lambda q: None)
     s.client(parse("", "select 1") + bind("", "") + execute())
     s.client(SYNC)
-    assert s.sent[UPSTREAM] == b"" and s.traffic.held > 0
+    assert s.sent[UPSTREAM] == b""
+    assert s.traffic.held > 0
     s.answer(Allow())
-    assert kinds(s.sent[UPSTREAM]) == "P" and len(s.waiting) == 1
+    assert kinds(s.sent[UPSTREAM]) == "P"
+    assert len(s.waiting) == 1
     s.answer(Allow())
-    assert s.sent[UPSTREAM] == s.arrived[CLIENT] and s.traffic.held == 0
+    assert s.sent[UPSTREAM] == s.arrived[CLIENT]
+    assert s.traffic.held == 0
     assert [x.move for x in s.spans if x.side is CLIENT].count(Move.FORWARD) == 2
 
 
@@ -158,7 +167,8 @@ def test_a_notice_while_it_waits_and_a_withdrawal() -> None:
     s.client(query("select 1") + query("select 2"))
     s.traffic.say(1, "waiting for dba")
     s.drain()
-    assert kinds(s.sent[CLIENT]) == "N" and b"waiting for dba" in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "N"
+    assert b"waiting for dba" in s.sent[CLIENT]
     s.traffic.withdraw(1)
     s.drain()
     server = Server(RESULTS)
@@ -174,16 +184,19 @@ def test_a_client_that_leaves_while_it_waits(end: bytes) -> None:
     s.client(query("delete from t"))
     s.client(end)
     assert s.traffic.closing
-    assert s.sent[UPSTREAM] == TERMINATE and s.traffic.unforwarded == (0, 0)
+    assert s.sent[UPSTREAM] == TERMINATE
+    assert s.traffic.unforwarded == (0, 0)
     assert s.traffic.answer(1, Allow()) == []
 
 
 def test_terminate_after_a_query_waits_for_its_answer() -> None:
     s, server = Session(), Server(RESULTS)
     s.client(query("select 1") + TERMINATE)
-    assert kinds(s.sent[UPSTREAM]) == "QX" and not s.traffic.closing
+    assert kinds(s.sent[UPSTREAM]) == "QX"
+    assert not s.traffic.closing
     s.server(server.receive(query("select 1")))
-    assert s.traffic.closing and kinds(s.sent[CLIENT]) == "TDCZ"
+    assert s.traffic.closing
+    assert kinds(s.sent[CLIENT]) == "TDCZ"
 
 
 def test_dismissed_in_postgres_words() -> None:
@@ -192,15 +205,18 @@ def test_dismissed_in_postgres_words() -> None:
     s.drain()
     said = fields(frames(s.sent[CLIENT])[0][1])
     assert (said["S"], said["C"]) == ("FATAL", "57P01")
-    assert s.sent[UPSTREAM] == TERMINATE and s.traffic.closing
+    assert s.sent[UPSTREAM] == TERMINATE
+    assert s.traffic.closing
 
 
 def test_function_calls_are_commands_too() -> None:
     s = Session(lambda q: Refuse("no", "calls"))
     s.client(f("F", b"\0\0\3\xbd\0\0\0\1\0\0\0\2hi\0\0"))
     [command] = s.commands
-    assert command.parts[0].action == "sql.function_call" and not command.parts[0].complete
-    assert command.text == "function call oid 957" and command.parameters[0].value == b"hi"
+    assert command.parts[0].action == "sql.function_call"
+    assert not command.parts[0].complete
+    assert command.text == "function call oid 957"
+    assert command.parameters[0].value == b"hi"
     assert kinds(s.sent[UPSTREAM]) == "Q"
 
 
@@ -217,8 +233,10 @@ def test_settings_of_the_lexer_stay(text: str) -> None:
     s, server = Session(), Server(RESULTS)
     for raw in (query(text), parse("", text) + SYNC):
         out = talk(s, server, raw)
-        assert kinds(out) == "EZ" and b"lexer-guard" in out
-    assert s.commands == [] and server.ran[0].startswith("wirewarden")
+        assert kinds(out) == "EZ"
+        assert b"lexer-guard" in out
+    assert s.commands == []
+    assert server.ran[0].startswith("wirewarden")
 
 
 def test_a_reported_lexer_setting_ends_the_session() -> None:
@@ -227,7 +245,8 @@ def test_a_reported_lexer_setting_ends_the_session() -> None:
     with pytest.raises(WireError) as caught:
         s.server(f("S", b"standard_conforming_strings\0off\0") + complete("SELECT 1") + ready())
     assert caught.value.side is CLIENT
-    assert kinds(s.sent[CLIENT]) == "E" and s.traffic.closing
+    assert kinds(s.sent[CLIENT]) == "E"
+    assert s.traffic.closing
 
 
 def test_text_that_is_not_utf8_is_one_unparsed_part() -> None:
@@ -266,7 +285,8 @@ def test_a_lying_client_is_cut_off(raw: bytes) -> None:
         s.client(raw)
     assert caught.value.side is CLIENT
     assert s.sent[UPSTREAM] == TERMINATE
-    assert kinds(s.sent[CLIENT]) == "E" and s.traffic.closing
+    assert kinds(s.sent[CLIENT]) == "E"
+    assert s.traffic.closing
     s.client(query("select 1"))
     assert s.sent[UPSTREAM] == TERMINATE
 
@@ -294,7 +314,8 @@ def test_a_lying_server_ends_the_session(raw: bytes) -> None:
     with pytest.raises(WireError) as caught:
         s.server(raw)
     assert caught.value.side is UPSTREAM
-    assert kinds(s.sent[CLIENT]) == "E" and s.traffic.closing
+    assert kinds(s.sent[CLIENT]) == "E"
+    assert s.traffic.closing
 
 
 def test_rows_that_nobody_asked_for_end_the_session() -> None:
@@ -321,7 +342,8 @@ def test_copy_in_passes_only_where_it_was_allowed() -> None:
 def test_copy_in_refused_takes_its_data_with_it() -> None:
     s = Session(lambda q: Refuse("no"))
     s.client(query("copy t from stdin") + f("d", b"Q\0\0\0\4") + f("c"))
-    assert kinds(s.sent[UPSTREAM]) == "Q" and b"copy" not in s.sent[UPSTREAM]
+    assert kinds(s.sent[UPSTREAM]) == "Q"
+    assert b"copy" not in s.sent[UPSTREAM]
 
 
 def test_copy_in_extended_swallows_the_first_sync() -> None:
@@ -379,7 +401,8 @@ def test_own_secrets_never_reach_the_client(cut: int) -> None:
     back += error("22000", "hunter2! is wrong") + ready()
     for at in range(0, len(back), cut):
         s.server(back[at : at + cut])
-    assert b"hunter2!" not in s.sent[CLIENT] and kinds(s.sent[CLIENT]) == "TDDEZ"
+    assert b"hunter2!" not in s.sent[CLIENT]
+    assert kinds(s.sent[CLIENT]) == "TDDEZ"
     assert s.sent[CLIENT] == back.replace(b"hunter2!", b"********")
 
 
@@ -401,4 +424,21 @@ def test_close_and_rebind_follow_the_order_of_messages() -> None:
     talk(s, server, parse("s", "select 1") + SYNC)
     batch = close("S", "s") + parse("s", "select 2") + bind("", "s") + execute() + SYNC
     out = talk(s, server, batch)
-    assert kinds(out) == "312DCZ" and s.texts()[-1] == "select 2"
+    assert kinds(out) == "312DCZ"
+    assert s.texts()[-1] == "select 2"
+
+
+def test_at_rest_only_between_transactions() -> None:
+    s = Session()
+    assert s.traffic.at_rest
+    s.client(parse("", "select 1") + bind("", "") + execute())
+    s.server(f("1") + f("2") + row(b"1") + complete("SELECT 1"))
+    assert not s.traffic.at_rest
+    s.client(SYNC)
+    s.server(ready("T"))
+    assert not s.traffic.at_rest
+    s.client(query("commit"))
+    s.server(complete("COMMIT") + ready())
+    assert s.traffic.at_rest
+    s.client(b"Q\0")
+    assert not s.traffic.at_rest
