@@ -99,6 +99,7 @@ class Holds:
             return Refuse(reason, rule=decision.rules[0], kind="policy")
         waiting = Waiting(relay, command, approval.id)
         self._waiting[approval.id] = waiting
+        waiting.changed.set()  # look once now: it may have been decided already
         self._some.set()
         self._record(relay, approval)
         try:
@@ -134,6 +135,10 @@ class Holds:
             if approval.state is ApprovalState.PENDING:
                 continue
             if approval.state is ApprovalState.APPROVED:
+                drift = relay.drifted(waiting.command, decision)
+                if drift:
+                    await self._withdraw(approval.id, drift)
+                    return Refuse(f"approval {approval.id} came too late: {drift}", rule=rule)
                 used = await trio.to_thread.run_sync(self._approvals.consume, approval.id, digest)
                 approval = await trio.to_thread.run_sync(self._approvals.get, approval.id)
                 self._record(relay, approval)
@@ -180,17 +185,17 @@ class Holds:
 
     async def watch(self) -> None:
         """Look for decisions while anything waits, until cancelled."""
-        version = -1
         while True:
             await self._some.wait()
             self._some = trio.Event()
+            version = -1
             while self._waiting:
-                current = await trio.to_thread.run_sync(self._approvals.data_version)
                 await trio.to_thread.run_sync(self._approvals.expire_due)
+                current = await trio.to_thread.run_sync(self._approvals.data_version)
                 if current != version:
                     version = current
-                for waiting in self._waiting.values():
-                    waiting.changed.set()
+                    for waiting in self._waiting.values():
+                        waiting.changed.set()
                 await trio.sleep(POLL_SECONDS)
 
 

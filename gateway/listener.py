@@ -11,6 +11,9 @@ import trio
 from gateway.listening import Listener
 from gateway.services import Services
 from gateway.session import Session
+from gateway.turnaway import Turnaway
+from protocols.contract import Refuse
+from recorder.errors import RecorderError
 
 BACKLOG = 1024
 PAUSE_SECONDS = 0.1
@@ -42,11 +45,12 @@ class Doorman:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._by_address: Counter[str] = Counter()
+        self._turnaway = Turnaway(services.world)
         self.count = 0
 
     def over(self, host: str) -> float:
-        """How full it is: above 1 a session is told so in its own words,
-        above CROWD it is not even begun."""
+        """How full it is: above 1 a client is told so in its own words, above
+        CROWD it is just closed."""
         limits = self._services.config.limits
         full = (self.count + 1) / limits.connections if limits.connections else 0.0
         if limits.per_address:
@@ -82,9 +86,10 @@ class Doorman:
         try:
             try:
                 session = Session(self._services, listener, client, host, crowded=crowded)
-            except Exception as error:
-                self._services.crash("(not begun)", error)
-                client.close()
+            except RecorderError as error:
+                self._services.alarm("recorder", str(error))
+                refuse = Refuse("the gateway can't record, so it serves nobody", kind="recorder")
+                await self._turnaway.refuse(client, listener, refuse)
                 return
             await session.live()
         finally:

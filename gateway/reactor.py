@@ -63,6 +63,11 @@ class Reactor:
         self._rung = False
         self.rounds = 0
 
+    def record_with(self, flush: Callable[[], None], sync: Callable[[], object]) -> None:
+        """Another journal takes over. No rider may wait for the old one."""
+        self._flush = flush
+        self._sync = sync
+
     def close(self) -> None:
         self._epoll.close()
         os.close(self._bell)

@@ -281,7 +281,6 @@ class Relay:
         return Credential(password=secret.reveal())
 
     async def _hold(self, command: Command) -> Answer:
-        assert self.principal is not None
         decision = self._decisions.get((command.phase, command.text)) or self._judge(command)
         self.holding += 1
         try:
@@ -292,6 +291,17 @@ class Relay:
         if isinstance(answer, Refuse):
             return self._refused(answer)
         return answer
+
+    def drifted(self, command: Command, decision: Decision) -> str:
+        """Why ``decision`` no longer holds after the wait, "" when it does:
+        rules may look at the time, and a proof lapses."""
+        assert self.principal is not None
+        fresh = self._judge(command)
+        if fresh.verdict is Verdict.BLOCK:
+            return f"it is blocked now by rule {fresh.rules[0]}: {fresh.reason}"
+        if not {need.rule for need in fresh.needs} <= {need.rule for need in decision.needs}:
+            return "other approvals are needed now"
+        return ""
 
     # -- the rest ---------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -44,6 +44,7 @@ class Services:
     reactor: Reactor
     own: Screen | None
     mask_key: bytes = field(repr=False)
+    new_journal: Callable[[], Journal] = field(init=False)
     holds: Holds = field(init=False)
     cancels: Cancels = field(init=False)
     sessions: dict[str, Session] = field(default_factory=dict)

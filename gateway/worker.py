@@ -27,10 +27,12 @@ from gateway.services import Services
 from gateway.targets import load_targets
 from gateway.world import World
 from protocols.contract import Refuse
+from recorder.errors import RecorderError
 from recorder.journal import Journal
 from recorder.keys import load_public
 
 DRAIN_SECONDS = 30.0
+RECORDER_SECONDS = 2.0
 MEMORY_SECONDS = 60.0
 """How long what protocols remember of a target (its catalog) is believed."""
 
@@ -45,6 +47,23 @@ class Post:
     debug: bool = False
 
 
+def open_journal(config: Config, post: Post, world: World) -> Journal:
+    """This worker's journal; recovers what a crash left. RecorderError."""
+    recording = config.recording
+    return Journal(
+        config.state,
+        worker=str(post.number),
+        gateway=world.instance,
+        clock=world.mono_ns,
+        wall=world.wall_ns,
+        chance=world.chance,
+        originals="seal" if recording.originals == "seal" else "withhold",
+        auditors=[load_public(path) for path in recording.auditors],
+        low=recording.low_water,
+        critical=recording.critical,
+    )
+
+
 @asynccontextmanager
 async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     """Everything that sessions share, opened and closed in order."""
@@ -55,18 +74,11 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     secrets = held_secrets(config)
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     approvals = Approvals(config.state / "approvals.db", world.wall, instance=world.instance)
-    journal = Journal(
-        config.state,
-        worker=str(post.number),
-        gateway=world.instance,
-        clock=world.mono_ns,
-        wall=world.wall_ns,
-        chance=world.chance,
-        originals="seal" if config.recording.originals == "seal" else "withhold",
-        auditors=[load_public(path) for path in config.recording.auditors],
-        low=config.recording.low_water,
-        critical=config.recording.critical,
-    )
+
+    def new_journal() -> Journal:
+        return open_journal(config, post, world)
+
+    journal = new_journal()
     reactor = Reactor(journal.flush, journal.sync)
     authority = Authority(config, world)
     made = Services(
@@ -83,13 +95,14 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
         mask_key=mask_key(config.state),
         debug=post.debug,
     )
+    made.new_journal = new_journal
     made.holds = Holds(approvals)
     made.cancels = Cancels(world, config.state / "run", post.number)
     try:
         yield made
     finally:
         reactor.close()
-        journal.close()
+        made.journal.close()
         approvals.close()
 
 
@@ -102,6 +115,7 @@ async def work(
         background.start_soon(made.cancels.listen)
         background.start_soon(made.holds.watch)
         background.start_soon(_forget, made)
+        background.start_soon(_guard_recorder, made)
         doorman = Doorman(made)
         accepting = trio.CancelScope()
         async with trio.open_nursery() as sessions:
@@ -164,6 +178,32 @@ async def _forget(made: Services) -> None:
         await trio.sleep(MEMORY_SECONDS)
         for memory in made.memory.values():
             memory.clear()
+
+
+async def _guard_recorder(made: Services) -> None:
+    """End sessions before the disk is full, and begin a new journal when a
+    failed one could be written again. While it fails nobody is served."""
+    while True:
+        await trio.sleep(RECORDER_SECONDS)
+        journal = made.journal
+        if journal.failed:
+            if made.sessions or journal.state() != "ok":
+                continue
+            try:
+                journal.close()
+            except RecorderError:
+                pass  # it said why when it failed
+            try:
+                made.journal = made.new_journal()
+            except RecorderError as error:
+                made.alarm("recorder", f"still can't record: {error}")
+                continue
+            made.reactor.record_with(made.journal.flush, made.journal.sync)
+            made.alarm("recorder", "records again")
+        elif journal.state() == "critical":
+            made.alarm("recorder", "the disk is nearly full: sessions end")
+            for session in list(made.sessions.values()):
+                session.dismiss(Refuse("the recorder is out of space", kind="recorder"))
 
 
 def reload_policy(made: Services) -> None:

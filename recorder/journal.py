@@ -267,6 +267,11 @@ class Journal:
             return written
 
     @property
+    def failed(self) -> str:
+        """Why it takes nothing more, "" while it does."""
+        return self._failed
+
+    @property
     def durable(self) -> int:
         """How much of ``written`` is known to be durable."""
         return self._durable
