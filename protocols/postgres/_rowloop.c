@@ -257,7 +257,7 @@ static int gather_piece(Gathered *g, Py_ssize_t column, const unsigned char *fro
     if (size)
         memcpy(g->joined.data + g->joined.used, piece, size);
     g->joined.used += size;
-    g->joined.data[g->joined.used++] = '\n';
+    g->joined.data[g->joined.used++] = 0;
     return 0;
 }
 
@@ -351,7 +351,7 @@ static int gather_numeric(Gathered *g, Py_ssize_t column, const unsigned char *a
     }
     if (to->used == first)
         return 0;
-    to->data[to->used++] = '\n';
+    to->data[to->used++] = 0;
     entry[0] = (uint32_t)first;
     entry[1] = (uint32_t)(at - g->start);
     entry[2] = (uint32_t)column;

@@ -101,7 +101,7 @@ class CopyText:
                 if value:
                     values.append(value)
                     places.append((at, column, how))
-        joined = b"\n".join([*values, b""])
+        joined = b"\0".join([*values, b""])
         spans = screen.spans(joined)
         if not spans:
             return block

@@ -106,7 +106,7 @@ def gather(buffer: bytes, looks: bytes) -> tuple[bytes, bytes]:
     """The bytes that a screen must see, and where they came from.
 
     ``looks`` has one ``blanks.Look`` for each column. The first result joins
-    what is looked at with newlines (one after each); the second is an array of
+    what is looked at with NUL bytes (one after each: no text has one); the second is an array of
     native uint32 triples: start in the joined bytes, start in ``buffer``,
     column. A binary int8 or numeric is its decimal digits in the joined bytes.
     """
@@ -117,7 +117,7 @@ def gather(buffer: bytes, looks: bytes) -> tuple[bytes, bytes]:
     def add(column: int, start: int, piece: bytes) -> None:
         index.extend((len(joined), start, column))
         joined.extend(piece)
-        joined.append(0x0A)
+        joined.append(0)
 
     for column, start, end in _values(buffer, columns):
         look = looks[column] if column >= 0 else 0

@@ -29,7 +29,7 @@ gather: Callable[[bytes, bytes], tuple[bytes, bytes]] = (
     _compiled.gather if _compiled else rowloop.gather
 )
 
-_NEWLINE: Final = 1
+_SEPARATOR: Final = 1
 
 
 class RowMasker:
@@ -85,18 +85,45 @@ class RowMasker:
         if not spans:
             return raw
         index = memoryview(packed).cast("I")
+        starts, places, columns = index[::3].tolist(), index[1::3].tolist(), index[2::3].tolist()
+        starts.append(len(joined))
         out = bytearray(raw)
-        for entry, hits in by_value(index[::3].tolist(), spans, len(joined)):
-            first, start, column = index[3 * entry : 3 * entry + 3].tolist()
-            last = index[3 * entry + 3] if 3 * entry + 3 < len(index) else len(joined)
+        hit: set[int] = set()
+        rest: list[tuple[int, int]] = []
+        stars = [scan.blank is Blank.STAR for scan in self._scans]
+        for span in spans:
+            # The plain case by itself, for it is the frequent one: within one
+            # value of text, stars for all of it, and for whole characters.
+            start, end = span
+            at = bisect_right(starts, start) - 1
+            if at >= len(places) or not stars[columns[at]] or end >= starts[at + 1]:
+                rest.append(span)
+                continue
+            low = places[at]
+            shift = low - starts[at]
+            high = starts[at + 1] - _SEPARATOR + shift
+            start += shift
+            end += shift
+            while start > low and out[start] & 0xC0 == 0x80:
+                start -= 1
+            while end < high and out[end] & 0xC0 == 0x80:
+                end += 1
+            out[start:end] = b"*" * (end - start)
+            hit.add(at)
+        starts.pop()
+        for at, hits in by_value(starts, rest, len(joined)):
+            start, column = places[at], columns[at]
+            last = starts[at + 1] if at + 1 < len(starts) else len(joined)
+            size = last - _SEPARATOR - starts[at]
             scan = self._scans[column]
-            size = last - _NEWLINE - first
             if scan.look in (Look.INT8, Look.NUMERIC):
                 # What was looked at is the text form, of another length.
                 size = int.from_bytes(raw[start - 4 : start], "big")
             now = bytes(out[start : start + size])
             out[start : start + size] = blank(scan.blank, now, hits)
-            self.masked[column] += 1
+            hit.add(at)
+        for at in hit:
+            self.masked[columns[at]] += 1
         return bytes(out)
 
 
@@ -123,7 +150,7 @@ def actions_of(
 def by_value(
     starts: list[int], spans: Sequence[tuple[int, int]], size: int
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
-    """Spans over values that were joined with newlines, as (index of the
+    """Spans over values that were joined with NUL bytes, as (index of the
     value, spans relative to its start), for each value that any touches.
 
     ``starts`` are where the values begin, ``size`` the joined length. A span
@@ -135,7 +162,7 @@ def by_value(
         at = bisect_right(starts, start) - 1
         while at < len(starts) and starts[at] < end:
             first = starts[at]
-            last = (starts[at + 1] if at + 1 < len(starts) else size) - _NEWLINE
+            last = (starts[at + 1] if at + 1 < len(starts) else size) - _SEPARATOR
             low, high = max(start, first), min(end, last)
             if low < high:
                 if at != current:
