@@ -1,11 +1,9 @@
 """Text to parts: PostgreSQL's own parser, then the walk.
 
 The text is parsed under ``standard_conforming_strings = on`` and as UTF-8; the
-conversation must hold the server to both (see ``settings``).  Before the
-parser runs, the text's size and the number of its comment openings are
-limited: the lexer's time grows with the square of nested comments.  The
-parser has a stack limit of its own; its JSON is limited in size, and the
-walk in depth.
+conversation must hold the server to both (see ``settings``).  ``guard`` keeps
+from the parser what would take it too long; the JSON of the tree is limited
+in size, and the walk in depth.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from pglast.error import Error as ParserError
 from pglast.parser import parse_sql_json
 
 from protocols.sql.findings import unparsed
+from protocols.sql.guard import refusal
 from protocols.sql.nodes import one
 from protocols.sql.statements import Telling
 from protocols.sql.walk import TooDeepError
@@ -28,7 +27,6 @@ LIMIT = 1 << 20
 TREE_LIMIT = 8 << 20
 """Bytes of the parse tree's JSON, which bounds the time of a walk to about a
 second: 150,000 constants in VALUES, or 40,000 comparisons."""
-COMMENTS = 1000
 
 CACHE_TEXT = 1 << 16
 CACHE_PARTS = 64
@@ -64,7 +62,7 @@ def analyse(text: str, limit: int = LIMIT) -> Analysis:
     """What ``text`` does. Never raises; what can't be understood is one part
     ``sql.unparsed`` that says why."""
     if len(text) > limit:
-        return _failed(text, f"the text has more than {limit} characters")
+        return _failed(text, refusal(text, limit))
     known = _cache.known.get(text)
     if known is not None:
         _cache.known.move_to_end(text)
@@ -98,10 +96,9 @@ def _why(error: ParserError) -> str:
 
 
 def _analyse(text: str) -> Analysis:
-    if "\0" in text:
-        return _failed(text, "the text holds a zero byte")
-    if text.count("/*") > COMMENTS:
-        return _failed(text, f"the text has more than {COMMENTS} comments")
+    why = refusal(text, len(text))
+    if why:
+        return _failed(text, why)
     tree = parse_sql_json(text)
     if len(tree) > TREE_LIMIT:
         return _failed(text, "the statement is too large to judge")

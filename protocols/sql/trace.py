@@ -17,6 +17,7 @@ from typing import TypeAlias
 from pglast.error import Error as ParserError
 from pglast.parser import parse_sql_json
 
+from protocols.sql.guard import refusal
 from protocols.sql.nodes import Json, names_of, one
 from protocols.sql.outputs import CONSTANT, COUNT, classify
 
@@ -70,7 +71,7 @@ def trace_view(view_sql: str, columns: Sequence[str]) -> tuple[Origins, ...]:
     text can't be understood, or has another number of columns, all are None.
     """
     unknown: tuple[Origins, ...] = (None,) * len(columns)
-    if len(view_sql) > LIMIT or "\0" in view_sql or view_sql.count("/*") > 100:
+    if refusal(view_sql, LIMIT):
         return unknown
     try:
         statements = json.loads(parse_sql_json(view_sql)).get("stmts", [])

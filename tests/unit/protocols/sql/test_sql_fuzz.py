@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -114,3 +116,20 @@ def test_the_cache_is_bounded() -> None:
     cache.keep(many, analyse(many))
     assert many not in cache.known
     assert analyse("select 'kept'") is analyse("select 'kept'")
+
+
+@pytest.mark.parametrize(
+    "piece",
+    ["+", "+-", "*+", "/*", "'a'\n", "$a", "@+", "<-", ";", "a,", "- ", "U&'\\0041'", "--\n"],
+)
+def test_no_text_takes_long(piece: str) -> None:
+    """A megabyte of anything is answered in seconds, not in the minutes that
+    a quadratic lexer takes."""
+    began = time.monotonic()
+    analyse(("select " + piece * (1 << 20))[: 1 << 20])
+    assert time.monotonic() - began < 20
+
+
+def test_signs_in_ordinary_text_are_read() -> None:
+    assert analyse("select " + "1 + " * 200 + "1").parts[0].action == "sql.select"
+    assert analyse("select '" + "-" * 2_000 + "+' --" + "-+" * 200).parts[0].complete
