@@ -12,6 +12,7 @@ from typing import Any, Final, TypeAlias
 
 from protocols.contract import Destined, Opening, Screen
 from protocols.postgres.catalog import forget
+from protocols.postgres.frames import lied
 from protocols.postgres.intent import Change
 from protocols.postgres.portals import Cursors, Learnt, Names, Run
 
@@ -197,6 +198,13 @@ class Flight:
             self.queue.append((CLOSE, (change, None, self.names.batch)))
 
     # What the server answers
+
+    def stray(self, kind: int) -> None:
+        """An answer that doesn't fit the request in turn, unless that request
+        was the end of a COPY which the server never began."""
+        if not self.queue or self.queue[0][0] != COPY_END:
+            raise lied(f"an answer out of turn (type {chr(kind)})")
+        self.queue.popleft()
 
     def complete(self, run: Run) -> None:
         """A statement of ``run`` is done."""

@@ -42,6 +42,7 @@ from protocols.postgres.frames import (
     read_copy_width,
     read_fields,
     read_types,
+    rows_end,
 )
 from protocols.postgres.portals import HIDDEN, OPEN, Run
 from protocols.postgres.refusal import refused_error
@@ -278,14 +279,17 @@ class ServerLane:
             sight: Any = OPEN
             if kind in (68, 100):
                 if not queue or (queue[0][0] != EXECUTE and queue[0][0] != QUERY):
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 run = queue[0][1]
-                sight = run.sight
-                if sight is OPEN and kind == 68:
+                sight = HIDDEN if self._mute else run.sight
+                if sight is OPEN:
+                    # Most bytes of most sessions go through this loop.
+                    alike = kind
+                    least = 6 if kind == 68 else 4
                     first = last = pos
                     try:
-                        while kind == 68 and length > 5:
+                        while kind == alike and length >= least:
                             last = pos
                             pos = nxt
                             kind, length = header(buf, pos)
@@ -293,7 +297,7 @@ class ServerLane:
                     except struct.error:
                         pass
                     if pos > end:
-                        # The last row isn't whole.
+                        # The last one isn't whole.
                         pos = last
                         kind, length = header(buf, pos)
                         nxt = pos + 1 + length
@@ -332,7 +336,7 @@ class ServerLane:
                 elif what == QUERY:
                     run = queue[0][1]
                 else:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 self._complete(run, pos, nxt)
             elif kind == 90:
@@ -343,7 +347,7 @@ class ServerLane:
                 elif flight.spare:
                     flight.spare -= 1
                 else:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 if length != 5 or buf[pos + 5] not in b"ITE":
                     raise lied("ReadyForQuery without a transaction status")
@@ -351,12 +355,12 @@ class ServerLane:
                 flight.ready(buf[pos + 5])
             elif kind == 50:
                 if what != BIND:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 queue.popleft()
             elif kind == 49:
                 if what != PARSE:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 statement = queue.popleft()[1]
                 flight.names.sure[statement.name[:63]] = statement
@@ -377,7 +381,7 @@ class ServerLane:
                         run.fields = parse_row_description(buf[pos + HEADER_SIZE : nxt])
                         run.sight = None
                 else:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
             elif kind == 68:
                 if length < 6:
@@ -413,14 +417,14 @@ class ServerLane:
                 continue
             elif kind == 51:
                 if what != CLOSE:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 learnt = queue.popleft()[1]
                 if learnt is not None:
                     flight.names.confirm(learnt[0], learnt[1])
             elif kind == 116:
                 if what != DESCRIBE_STATEMENT:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 types = read_types(buf, pos + 5, nxt)
                 if queue[0][1] is not None:
@@ -429,11 +433,11 @@ class ServerLane:
                 if what == EXECUTE:
                     self._complete(queue.popleft()[1], pos, nxt, done=kind == 73)
                 elif what != QUERY or kind == 115:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
             elif kind in (71, 72):
                 if what not in (QUERY, EXECUTE):
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 run = queue[0][1]
                 if kind == 71:
@@ -450,7 +454,7 @@ class ServerLane:
                         nxt = self._hide(pos, nxt)
             elif kind == 99:
                 if what not in (QUERY, EXECUTE):
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
                 run = queue[0][1]
                 if run.sight is HIDDEN:
@@ -467,7 +471,7 @@ class ServerLane:
                     run.sight = None
             elif kind == 86:
                 if what != CALL:
-                    self._stray(kind)
+                    flight.stray(kind)
                     continue
             else:
                 raise lied("a message that can't stand in the query phase")
@@ -501,21 +505,12 @@ class ServerLane:
                 self._shown = sight is OPEN
                 return True
         if size > self._limit:
-            if kind == 68 and sight is not OPEN:
+            if kind in (68, 100) and sight is not OPEN:
                 queue = flight.queue
                 self._sights.hide(queue[0][1], refused_error(TOO_WIDE, flight.opening.session))
                 return True
             raise LimitError(UPSTREAM, "a message is too long to be held", TOO_LARGE)
         return False
-
-    def _stray(self, kind: int) -> None:
-        """An answer that doesn't fit the request in turn, unless that request
-        was the end of a COPY which the server never began."""
-        queue = self._flight.queue
-        if queue and queue[0][0] == COPY_END:
-            queue.popleft()
-            return
-        raise lied(f"an answer out of turn (type {chr(kind)})")
 
     def _hide(self, pos: int, nxt: int) -> int:
         """Keep ``buf[pos:nxt]`` from the client, for the auditor to see."""
@@ -527,22 +522,9 @@ class ServerLane:
 
     def _rows(self, sight: Any, pos: int, nxt: int, end: int) -> int:
         """Mask the whole rows that stand here together; where they end."""
-        buf = self._buf
-        first = pos
-        header = HEADER
-        while True:
-            pos = nxt
-            if end - pos < HEADER_SIZE:
-                break
-            kind, length = header(buf, pos)
-            nxt = pos + 1 + length
-            if kind != 68 or length < 6 or nxt > end:
-                break
-        if self._mute:
-            self._hide(first, pos)
-        else:
-            self._swap(first, pos, sight.rows(buf[first:pos]))
-        return pos
+        upto = rows_end(self._buf, nxt, end)
+        self._swap(pos, upto, sight.rows(self._buf[pos:upto]))
+        return upto
 
     def _error(self, pos: int, nxt: int) -> None:
         """ErrorResponse: whose is it, and what may be said of it."""

@@ -247,3 +247,16 @@ def test_what_detection_finds_in_errors_is_starred() -> None:
     s.client(query("select 1"))
     s.server(error("22000", "not a@x.org") + ready())
     assert b"not *******" in s.sent[CLIENT]
+
+
+def test_what_was_sent_behind_a_hidden_result_is_silent_until_sync() -> None:
+    s = Session(hiding, masked=True)
+    batch = parse("", TEXT) + bind("", "") + describe("P") + execute()
+    s.client(batch + parse("", "select 2") + bind("", "") + describe("P") + execute() + SYNC)
+    first = f("1") + f("2") + columns("id", "email") + ROWS + complete("SELECT 2")
+    second = f("1") + f("2") + columns("a") + row(b"2") + row(b"x" * 99_999) + complete("SELECT 1")
+    s.server(first + second + ready() + f("A", b"\0\0\0\1chan\0\0"))
+    assert kinds(s.sent[CLIENT]) == "12TEZA"
+    s.client(query("select 1"))
+    s.server(columns("a") + row(b"1") + complete("SELECT 1") + ready())
+    assert kinds(s.sent[CLIENT]) == "12TEZATDCZ"
