@@ -73,7 +73,8 @@ def resolve(
     A table's column goes by its own name and by its name in all ancestors and
     descendants (inheritance, partitions); a view's by its own name and those
     of all base columns that it reads; materialized views likewise. A column
-    without a table is unknown, unless ``outputs`` (one for each field, else
+    of a temporary table is unknown, as what a session put there is its own
+    work; so is one without a table, unless ``outputs`` (one for each field, else
     ignored) says that it is a constant or ``count(*)``: then it reads nothing.
 
     ``dirty`` True: the session's open transaction ran DDL. The side

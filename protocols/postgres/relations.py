@@ -153,6 +153,10 @@ class Relations:
             return self._through(relation, attnum, name, depth)
         if relation.system and f"{relation.name}.{name}" in _QUOTING:
             return None
+        if relation.schema.startswith("pg_temp_"):
+            # A session put there what it had read elsewhere, as an expression
+            # would: nobody can tell from where.
+            return None
         return self._names(relation, name)
 
     def _through(self, view: Relation, attnum: int, name: str, depth: int) -> Origins:

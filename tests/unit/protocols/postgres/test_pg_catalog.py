@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,12 @@ def test_whole_rows_system_columns_and_dropped_ones() -> None:
         ("public.users.ctid",),
         None,
     ]
+
+
+def test_temporary_tables_are_unknown() -> None:
+    memory: dict[object, object] = {}
+    teach(memory, replace(table(20000, "mine", "id"), schema="pg_temp_3"))
+    assert origins(memory, field(20000)) == [None]
 
 
 def test_uncommitted_ddl_makes_all_unknown() -> None:
