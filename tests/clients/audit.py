@@ -1,0 +1,129 @@
+"""After the clients have left: is what they did on record, every byte of it?"""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from protocols.wire import Side
+from recorder.reader import every_log, open_recording
+from recorder.streams import Hop, Piece, Streams
+from stack import Stack
+from tap import Tap, Wire
+
+HOPS = {
+    "client in": Hop(Side.CLIENT, True),
+    "client out": Hop(Side.CLIENT, False),
+    "upstream in": Hop(Side.UPSTREAM, True),
+    "upstream out": Hop(Side.UPSTREAM, False),
+}
+
+
+class Tapped(Stack):
+    """A stack with a witness on each leg; ``port`` is the witness's."""
+
+    def __init__(self, folder: Path, server: Any, **more: Any) -> None:
+        self.upstream_tap = Tap(server.host, server.port)
+        self.client_tap: Tap | None = None
+        super().__init__(folder, _Through(self.upstream_tap, server.password), **more)
+
+    def start(self) -> Tapped:
+        super().start()
+        self.listening = self.port
+        self.client_tap = Tap("127.0.0.1", self.port)
+        self.port = self.client_tap.port
+        return self
+
+
+class _Through:
+    def __init__(self, tap: Tap, password: str) -> None:
+        self.host, self.port, self.password = tap.host, tap.port, password
+
+
+def wait_sealed(stack: Stack, seconds: float = 5.0) -> None:
+    """Until no session of ``stack`` is live."""
+    end = time.monotonic() + seconds
+    while any(row["status"] == "open" for row in stack.sessions()):
+        assert time.monotonic() < end, "sessions stay live"
+        time.sleep(0.1)
+
+
+def audit(stack: Stack) -> int:
+    """Stop ``stack``; every session must verify, and must say of every hop
+    what the witnesses saw. Returns the number of sessions."""
+    stack.stop()
+    done = stack.recorder("verify", "--all", "--json")
+    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    bad = [v for v in verdicts if v["status"] != "OK-UNANCHORED"]
+    assert not bad, bad
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in stack.output(), stack.output()[-3000:]
+    assert "internal error" not in stack.output(), stack.output()[-3000:]
+    if isinstance(stack, Tapped):
+        _compare(stack)
+    return len(verdicts)
+
+
+def _compare(stack: Tapped) -> None:
+    assert stack.client_tap is not None
+    legs = {"client": stack.client_tap, "upstream": stack.upstream_tap}
+    free: dict[str, list[Wire]] = {}
+    for name, tap in legs.items():
+        tap.settle()
+        free[name] = list(tap.wires)
+    for path in every_log(stack.state):
+        recording = open_recording(stack.state, path.stem)
+        try:
+            streams = Streams(recording)
+            hops = {name: list(streams.pieces(hop)) for name, hop in HOPS.items()}
+        finally:
+            recording.close()
+        for leg in legs:
+            _claim(f"{path.stem} {leg}", free[leg], hops[f"{leg} in"], hops[f"{leg} out"])
+    # Errands (catalog, cancels) have upstream connections without a session; every
+    # client's connection has one.
+    assert not free["client"], f"{len(free['client'])} connections of clients have no session"
+
+
+def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece]) -> None:
+    """Find the connection that had exactly these bytes both ways, and take it."""
+    if not any(p.length for p in (*arrived, *left)):
+        if "client" in name:  # came and went without a word
+            silent = [w for w in free if not w.to_upstream]
+            assert silent, f"{name}: no connection was silent"
+            free.remove(silent[0])
+        return
+    at_client = "client" in name
+    complaints = []
+    for wire in free:
+        came, went = wire.to_upstream, wire.to_client
+        if not at_client:
+            came, went = went, came
+        if b"S" == (went if at_client else came)[:1] or came[:1] == b"\x16":
+            # TLS: the witness saw only the request and the ciphertext.
+            complaint = _begins(arrived, came) if not at_client else _begins(left, went)
+        else:
+            complaint = _differs(arrived, came) or _differs(left, went)
+        if not complaint:
+            free.remove(wire)
+            return
+        complaints.append(complaint)
+    raise AssertionError(f"{name}: no connection had these bytes: {complaints[-8:]}")
+
+
+def _begins(pieces: list[Piece], seen: bytearray) -> str:
+    """For a leg in TLS: the one byte before TLS is the same."""
+    first = next((p.raw for p in pieces if p.raw), b"")
+    return "" if first[:1] == b"S" or seen[:1] == b"\x16" else "not in TLS"
+
+
+def _differs(pieces: list[Piece], seen: bytearray) -> str:
+    """"" when ``pieces`` are exactly ``seen``, but for those that are not kept."""
+    at = 0
+    for piece in pieces:
+        if piece.raw is not None and seen[at : at + piece.length] != piece.raw:
+            return f"not as seen from byte {at} of {len(seen)}: {piece.raw[:60]!r}"
+        at += piece.length
+    return "" if at == len(seen) else f"{at} bytes on record, {len(seen)} seen"
