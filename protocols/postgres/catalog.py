@@ -38,16 +38,19 @@ _KEY: Final = "postgres catalog"
 _READS_NOTHING: Final = frozenset({"constant", "count"})
 _MOST: Final = 50_000
 """Relations or types in memory. Past that all is forgotten and learnt anew."""
+_MOST_RESOLVED: Final = 1000
+"""Results whose columns are remembered whole."""
 
 
 class _Catalog:
-    __slots__ = ("names", "relations", "shapes", "token")
+    __slots__ = ("names", "relations", "resolved", "shapes", "token")
 
     def __init__(self) -> None:
         self.token = object()
         self.relations = Relations(trace_view)
         self.names: dict[int, str] = {}
         self.shapes: dict[int, Shape] = {}
+        self.resolved: dict[object, tuple[Column, ...]] = {}
 
 
 def _catalog(memory: dict[object, object]) -> _Catalog:
@@ -83,6 +86,10 @@ def resolve(
     catalog = _catalog(memory)
     if outputs is not None and len(outputs) != len(fields):
         outputs = None
+    key = (tuple(fields), outputs if outputs is None else tuple(outputs), dirty)
+    known = catalog.resolved.get(key)
+    if known is not None:
+        return known
     oids = {f.table_oid for f in fields if f.table_oid and not dirty}
     missing = Missing(
         frozenset(oid for oid in oids if catalog.relations.get(oid) is None),
@@ -104,7 +111,12 @@ def resolve(
         elif outputs is not None and outputs[position].kind in _READS_NOTHING:
             origins = ()
         columns.append(Column(f.name, _type_name(catalog, f.type_oid), origins))
-    return tuple(columns)
+    found = tuple(columns)
+    if not (missing.oids or missing.types):
+        if len(catalog.resolved) >= _MOST_RESOLVED:
+            catalog.resolved.clear()
+        catalog.resolved[key] = found
+    return found
 
 
 def learn(memory: dict[object, object], result: object) -> None:
@@ -122,6 +134,7 @@ def learn(memory: dict[object, object], result: object) -> None:
         catalog.relations = Relations(trace_view)
         catalog.names.clear()
         catalog.shapes.clear()
+    catalog.resolved.clear()
     catalog.relations.merge(result.relations)
     for oid, (name, shape) in result.types.items():
         catalog.names[oid] = name

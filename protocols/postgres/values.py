@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import EllipsisType
 from typing import Final, TypeAlias
 
@@ -50,8 +51,10 @@ def shape_of(type_oid: int, shapes: Mapping[int, Shape] | None = None) -> Shape:
     return shapes.get(type_oid, UNKNOWN) if shapes else UNKNOWN
 
 
+@lru_cache(maxsize=1024)
 def action(mask: Mask, shape: Shape, form: int) -> Action:
-    """``mask`` on a column of this shape and form. Never None."""
+    """``mask`` on a column of this shape and form. Never None. Remembered, for
+    the same few masks come with every result."""
     if shape.kind is Kind.OTHER or (shape.kind is Kind.LABEL and form == BINARY):
         return ...
     change = _scalar(mask.apply, shape.kind, form)

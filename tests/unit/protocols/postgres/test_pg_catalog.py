@@ -88,6 +88,25 @@ def test_whole_rows_system_columns_and_dropped_ones() -> None:
     ]
 
 
+def test_what_is_learnt_later_counts() -> None:
+    """What was resolved is remembered only until something new is known."""
+    memory: dict[object, object] = {}
+    teach(memory, table(20000, "users", "id"))
+    fields = [field(20000), field(0)]
+    assert origins(memory, *fields) == [("public.users.id",), None]
+    assert origins(memory, *fields, outputs=[Output("column"), Output("count")]) == [
+        ("public.users.id",),
+        (),
+    ]
+    assert origins(memory, *fields, dirty=True) == [None, None]
+    assert origins(memory, field(20001), last=True) == [None]
+    teach(memory, table(20001, "later", "id"), table(20000, "renamed", "id"))
+    assert origins(memory, *fields) == [("public.renamed.id",), None]
+    assert origins(memory, field(20001)) == [("public.later.id",)]
+    forget(memory)
+    assert isinstance(resolve(memory, fields), Missing)
+
+
 def test_temporary_tables_are_unknown() -> None:
     memory: dict[object, object] = {}
     teach(memory, replace(table(20000, "mine", "id"), schema="pg_temp_3"))
