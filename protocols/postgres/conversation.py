@@ -7,8 +7,6 @@ from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from protocols.postgres.traffic import Traffic
-
 from protocols.contract import Answer, Destination, Destined, Opening, Question, Refuse, Talk
 from protocols.errors import WireError
 from protocols.outbox import Outbox
@@ -16,6 +14,7 @@ from protocols.postgres.errands import Canceller
 from protocols.postgres.greeting import Greeting
 from protocols.postgres.login import Login
 from protocols.postgres.messages import fatal, report
+from protocols.postgres.traffic import Traffic
 from protocols.wire import Mark, Side, Span
 
 _MAX_NOTES = 16
@@ -82,6 +81,11 @@ class Entrance:
         if not self.closing:
             self._greeting.refuse(refuse)
             self._close()
+
+    @property
+    def at_rest(self) -> bool:
+        """No command has come yet. A cancel that somebody asked for has."""
+        return not self._greeting.cancelling
 
     @property
     def held(self) -> int:
@@ -203,12 +207,15 @@ class PostgresConversation:
         @property
         def closing(self) -> bool: ...
         @property
+        def at_rest(self) -> bool: ...
+        @property
         def held(self) -> int: ...
         @property
         def unforwarded(self) -> tuple[int, int]: ...
 
     else:
         closing = property(attrgetter("_stage.closing"))
+        at_rest = property(attrgetter("_stage.at_rest"))
         held = property(attrgetter("_stage.held"))
         unforwarded = property(attrgetter("_stage.unforwarded"))
 
@@ -226,22 +233,20 @@ class PostgresConversation:
         self.withdraw = self._entrance.withdraw
         self.dismiss = self._entrance.dismiss
 
-    @property
-    def result(self) -> object:
-        return None
-
     def cancel(self) -> Talk | None:
         return self._cancel() if self._cancel is not None else None
 
     def _receive(self, side: Side, data: bytes) -> list[Question]:
         entrance = self._entrance
-        assert entrance is not None
+        if entrance is None:
+            return self.receive(side, data)
         questions = entrance.receive(side, data)
         return questions + self._enter(entrance) if entrance.through else questions
 
     def _answer(self, number: int, answer: Answer) -> list[Question]:
         entrance = self._entrance
-        assert entrance is not None
+        if entrance is None:
+            return self.answer(number, answer)
         questions = entrance.answer(number, answer)
         return questions + self._enter(entrance) if entrance.through else questions
 
@@ -256,6 +261,7 @@ class PostgresConversation:
         self._stage = traffic
         self._entrance = None
         self.receive, self.answer = traffic.receive, traffic.answer
+        self.moves = traffic.moves
         self.say, self.withdraw, self.dismiss = traffic.say, traffic.withdraw, traffic.dismiss
         questions: list[Question] = []
         if login.rest:

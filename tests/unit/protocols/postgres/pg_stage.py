@@ -11,12 +11,12 @@ from protocols.contract import (
     Credential,
     Destined,
     Done,
+    Exchange,
     Offer,
     Opening,
     Proof,
     Proven,
     Question,
-    Talk,
     Upgraded,
 )
 from protocols.postgres import messages
@@ -33,7 +33,7 @@ READY = messages.frame(b"Z", b"I")
 
 
 def opening(tls: str = "allow", limit: int = 1 << 20) -> Opening:
-    return Opening("s-1", lambda n: bytes(n), tls, limit)
+    return Opening("s-1", bytes, tls, limit)
 
 
 def destined(tls: str = "disable", **more: object) -> Destined:
@@ -82,7 +82,7 @@ def scram_server(
 class Stage:
     """Feeds a talk, answers its questions at once, keeps all that came of it."""
 
-    def __init__(self, talk: Talk, **answers: Answer | Callable[[Question], Answer]) -> None:
+    def __init__(self, talk: Exchange, **answers: Answer | Callable[[Question], Answer]) -> None:
         self.talk = talk
         self.answers = answers
         self.questions: list[Question] = []

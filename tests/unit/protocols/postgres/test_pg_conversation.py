@@ -26,9 +26,12 @@ from pg_stage import (
     tail,
 )
 
+import protocols
 from protocols.contract import (
+    Allow,
     Answer,
     Cancel,
+    Command,
     Destination,
     Destined,
     Done,
@@ -46,6 +49,7 @@ from protocols.postgres.conversation import PostgresConversation
 from protocols.postgres.errands import Canceller
 from protocols.wire import Mark, Side
 
+REAL_TRAFFIC = conversation.Traffic
 HELLO = startup(user="mia", database="shop", application_name="psql")
 CLEARTEXT = messages.authentication(3)
 KEY_MESSAGE = messages.frame(b"K", KEY)
@@ -72,6 +76,8 @@ class Tape:
         self.outbox = outbox
         self.calls: list[object] = []
         self.closing, self.held, self.unforwarded = False, 7, (0, 0)
+        self.at_rest = False
+        self.moves = outbox.drain
 
     def receive(self, side: Side, data: bytes) -> list[Question]:
         self.calls.append((side, data))
@@ -177,6 +183,8 @@ def test_calls_go_straight_to_traffic() -> None:
     assert isinstance(talk, PostgresConversation)
     assert talk.receive == tape.receive
     assert talk.answer == tape.answer
+    assert talk.moves == tape.moves
+    assert not talk.at_rest
     talk.say(1, "x")
     talk.withdraw(2)
     talk.receive(Side.CLIENT, b"")
@@ -295,9 +303,8 @@ def test_upstream_error_is_named() -> None:
 
 
 def test_wrong_settings_are_a_refusal() -> None:
-    for wrong in (destined(auth=["magic"]), destined("sometimes"), destined()):
-        if wrong.tls == "disable" and wrong.settings == {"auth": ["scram-sha-256"]}:
-            wrong = Destined("svc", "shop", "disable", b"short")
+    short = Destined("svc", "shop", "disable", b"short")
+    for wrong in (destined(auth=["magic"]), destined("sometimes"), short):
         s = stage(destination=wrong)
         s.client(HELLO).client(password(b"hush"))
         assert s.talk.closing
@@ -379,11 +386,14 @@ def test_only_wire_errors(steps: int, noise: bytes, up: bool, keep: int) -> None
         for side, raw in script[:steps]:
             s.feed(side, raw)
         prefix = script[steps][1][:keep] if steps < len(script) else b""
+        side = Side.UPSTREAM if up else Side.CLIENT
+        blamed = []
         try:
-            s.feed(Side.UPSTREAM if up else Side.CLIENT, prefix + noise)
+            s.feed(side, prefix + noise)
         except WireError as error:
-            assert error.side is (Side.UPSTREAM if up else Side.CLIENT)
-            assert s.talk.closing
+            blamed.append(error.side)
+        assert blamed in ([], [side])
+        assert s.talk.closing or not blamed
         s.check_tiling()
 
 
@@ -394,6 +404,30 @@ def test_parked_bytes_are_bounded() -> None:
         for _ in range(20):
             s.client(bytes(10_000))
     s.check_tiling()
+
+
+def test_real_traffic_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "Traffic", REAL_TRAFFIC)
+    s = stage(command=Allow())
+    s.client(HELLO).client(password(b"hush") + QUERY)
+    first, second, third = scram_server()
+    s.upstream(first).upstream(second).upstream(third + AUTH_OK + tail())
+    last = s.questions[-1]
+    assert isinstance(last, Command)
+    assert (last.number, last.text) == (5, "select 1")
+    assert s.sent(Side.UPSTREAM).endswith(QUERY)
+    s.upstream(messages.frame(b"C", b"SELECT 0\0") + READY)
+    assert s.sent(Side.CLIENT).endswith(messages.frame(b"C", b"SELECT 0\0") + READY)
+    s.check_tiling()
+    assert s.talk.at_rest  # type: ignore[attr-defined]
+
+
+def test_kind_is_in_the_table() -> None:
+    kind = protocols.load("postgres")
+    assert (kind.name, kind.family, kind.port, kind.key_size) == ("postgres", "sql", 5432, len(KEY))
+    assert kind.settings == {"auth": list}
+    assert kind.parts("select 1")[0].action in kind.actions
+    assert isinstance(kind.start(opening()), PostgresConversation)
 
 
 def test_nonce_is_chance() -> None:

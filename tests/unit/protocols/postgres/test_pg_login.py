@@ -105,7 +105,7 @@ def test_ready_and_rows_in_one_read() -> None:
 
 
 def test_plus_binds() -> None:
-    talk, stage = errand("require", upgrade=Upgraded(binding=b"hash"))
+    _, stage = errand("require", upgrade=Upgraded(binding=b"hash"))
     assert stage.sent(Side.UPSTREAM) == messages.SSL_REQUEST
     stage.upstream(b"S")
     assert isinstance(stage.questions[0], Upgrade)
