@@ -24,6 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from recorder import framing, records
 from recorder.errors import RecorderError
+from recorder.fields import writable
+from recorder.header import is_session_id
 from recorder.originals import Keeper, Originals
 from recorder.recovery import Recovery, recover
 from recorder.seal import Sealer
@@ -140,11 +142,11 @@ class Journal:
         ``policy``, ``durability``...), in msgpack's types."""
         self._check()
         session = header.get("session")
-        if not isinstance(session, str) or not session.isascii() or not session.isalnum():
-            raise ValueError("a session's id is letters and digits")
+        if not is_session_id(session):
+            raise ValueError("a session's id is up to 64 letters and digits")
         start = self.clock()
         how = originals or self._originals
-        keeper = Keeper(session, how, self._auditors, self._chance)
+        keeper = Keeper(str(session), how, self._auditors, self._chance)
         full: dict[str, Any] = {
             **header,
             "format": framing.VERSION,
@@ -171,18 +173,19 @@ class Journal:
         entries = log.entries
         if entries is None:
             return
+        body = self._pack(entries)
         log.entries = None
         log.size = 0
         first = _DATA
         if log.flags:
             first |= log.flags << 16
             log.flags = 0
-        self._put(log, first, self._pack(entries))
+        self._put(log, first, body)
 
     def ended(self, log: SessionLog, status: str, reason: str) -> None:
         """Called by ``SessionLog.end``."""
         self._check()
-        body = self._packer.pack(log.end_body(status, reason[:4096]))
+        body = self._packer.pack(log.end_body(status, writable(reason[:4096])))
         self._put(log, framing.word(framing.END), body)
         self._ending.append(log)
 
@@ -194,8 +197,13 @@ class Journal:
         dirty = self.dirty
         if dirty:
             self.dirty = []
-            for log in dirty:
-                self.pack(log)
+            try:
+                for log in dirty:
+                    self.pack(log)
+            except Exception as error:
+                # A value that msgpack refuses: a bug, and what others collected
+                # may be lost with it, so that nothing of it may move.
+                self._fail(f"a record can't be packed: {type(error).__name__}")
         if self._failed:
             self._fail(self._failed)
         pieces = self._pieces

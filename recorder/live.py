@@ -10,9 +10,9 @@ from typing import Any
 from recorder import framing, records
 from recorder.errors import ContradictionError, FormatError
 from recorder.framing import Framed
+from recorder.header import header_of
 from recorder.log_reader import End, Stored, gap_end, read_end
 from recorder.scan import Damage, OpenSegment
-from recorder.seal import header_of
 from recorder.segment import BALLAST, segment_numbers, segment_path
 from recorder.tally import Tally
 

@@ -14,6 +14,7 @@ import zstandard
 from recorder import framing, records
 from recorder.errors import ContradictionError, FormatError
 from recorder.framing import FILE_HEADER, Framed, Window
+from recorder.header import header_of
 from recorder.log_writer import (
     CHUNK_RAW_MAX,
     RAW,
@@ -24,7 +25,6 @@ from recorder.log_writer import (
     next_link,
     trailer,
 )
-from recorder.seal import header_of
 
 _ITEM = struct.Struct("<IB")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import queue
 import threading
 import time
@@ -13,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 from recorder import framing, records
 from recorder.errors import FormatError, RecorderError
 from recorder.framing import Framed
+from recorder.header import header_of
+from recorder.log_reader import LogFile
 from recorder.log_writer import LogWriter
 from recorder.scan import Damage, OpenSegment, Places
 from recorder.segment import segment_numbers, segment_path
@@ -26,33 +29,21 @@ if TYPE_CHECKING:
 _RETRY = 5.0  # seconds until a Log that could not be written is tried again
 
 
-def header_of(record: Framed) -> dict[str, Any]:
-    """The header map of a HEADER record; ``FormatError`` if it is none."""
-    body = records.unpack(record.body, record.offset)
-    ok = record.kind == framing.HEADER and len(body) >= 5 and isinstance(body[4], dict)
-    if not ok or not isinstance(body[4].get("session"), str):
-        raise FormatError("a session does not start with its header", record.offset)
-    header: dict[str, Any] = body[4]
-    session = header["session"]
-    if not session.isascii() or not session.isalnum() or type(header.get("wall")) is not int:
-        raise FormatError("a session's header lacks its id or time", record.offset)
-    return header
-
-
 def write_log(sessions: Path, found: Iterable[Framed], ended: bool, pause: float = 0.0) -> Path:
     """Write the Log of the session whose records are ``found``, in order.
 
     ``ended`` says that an END is among them; else the Log gets one with the
     status ``recovered``, and every record is decoded to count its bytes. A
     jump in sequence numbers becomes a GAP. ``pause``: seconds to sleep per
-    MiB, for the sake of other threads. Does nothing if the Log is there.
+    MiB, for the sake of other threads. Does nothing if the Log is there;
+    one that is damaged is set aside as ``.damaged`` and written again.
     Raises ``OSError``, ``FormatError``.
     """
     each = iter(found)
     first = next(each)
     header = header_of(first)
     path = log_path(sessions, header["session"], header["wall"])
-    if path.exists():
+    if path.exists() and _is_there(path, header):
         return path
     writer = LogWriter(path, header["session"], first.body)
     try:
@@ -86,6 +77,23 @@ def write_log(sessions: Path, found: Iterable[Framed], ended: bool, pause: float
         return path
     finally:
         writer.abandon()
+
+
+def _is_there(path: Path, header: dict[str, Any]) -> bool:
+    try:
+        log = LogFile(path)
+    except FormatError:
+        pass
+    else:
+        try:
+            if log.header != header:
+                raise FormatError("another session of the same id has its Log already", 0)
+            if log.peek_end() is not None:
+                return True
+        finally:
+            log.close()
+    os.rename(path, path.with_name(path.name + ".damaged"))
+    return False
 
 
 def _gap(number: int, missing: int, at: int, following: int) -> bytes:

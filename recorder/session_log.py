@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from protocols.wire import Mark, Move, Span
 from recorder import records
 from recorder.errors import RecorderError
+from recorder.fields import plain_value, rendered, shortened, weight, writable
 from recorder.originals import Keeper
 from recorder.tally import SUMMARY_FIELDS
 
@@ -119,20 +120,21 @@ class SessionLog:
     def event(self, kind: str, fields: Mapping[str, object]) -> None:
         """Write down something that happened (``identity``, ``approval``...).
 
-        ``fields`` holds msgpack's types under string keys. Those of
+        ``fields`` holds msgpack's types under string keys; what takes more
+        than 256 KiB is cut, and a field ``cut`` says so. Those of
         ``identity`` and ``destination`` also go into the session's summary.
         """
-        plain = {str(key): _plain(value) for key, value in fields.items()}
+        plain = {writable(str(key)): plain_value(value) for key, value in fields.items()}
         kept = SUMMARY_FIELDS.get(kind)
         if kept is not None:
             self.summary.update({key: plain[key] for key in kept if key in plain})
-        weight = _weight(plain)
-        if weight > records.EVENT_MAX:
-            raise ValueError("an event's fields are too long")
+        size = weight(plain)
+        if size > records.EVENT_MAX:
+            plain, size = shortened(plain, size)
         entries = self.entries or self._begin()
         self.flags |= 1
-        entries.append((records.EVENT, kind, plain))
-        self._grow(weight)
+        entries.append((records.EVENT, writable(kind), plain))
+        self._grow(size)
 
     def command(  # noqa: PLR0917
         self,
@@ -164,9 +166,9 @@ class SessionLog:
             shape = self._shape(key, entries)
         self._verdicts[plain] += 1
         if parameters:
-            shown, weight = _rendered(parameters)
+            shown, size = rendered(parameters)
             entries.append((records.COMMAND, number, shape, digest, shown))
-            self.size += 96 + weight
+            self.size += 96 + size
         else:
             entries.append((records.COMMAND, number, shape, digest, None))
             self.size += 96
@@ -198,14 +200,14 @@ class SessionLog:
     def roll_back(self, bodies: Sequence[bytes]) -> bool:
         """Forget records that did not get written; False if the session's
         header is among them, so that nothing of it is on record."""
-        for body in reversed(bodies):
-            items = records.unpack(body)
+        unpacked = [] if self.entries is None else [self.entries]
+        for items in [*unpacked, *map(records.unpack, reversed(bodies))]:
             self._seq = items[1]
             if self._seq == 0:
                 return False
             for item in reversed(items[3:]):
-                if isinstance(item, list) and item[0] < records.EVENT:
-                    span = records.read_span(item, 0)
+                if item[0] < records.EVENT:
+                    span = records.read_span(list(item), 0)
                     if span.move in (Move.PASS, Move.TAKE):
                         self._arrived[span.side] = span.arrival
                     if span.move is not Move.TAKE:
@@ -297,48 +299,7 @@ class SessionLog:
         if not cut:
             self._shapes[key] = shape
         self.flags |= 1
-        entries.append(
-            (records.SHAPE, shape, phase, text, verdict, rules, reason, policy, masks, shadow, cut)
-        )
+        said = plain_value([phase, text, verdict, rules, reason, policy, masks, shadow])
+        entries.append((records.SHAPE, shape, *said, cut))
         self.size += 4 * len(text) + 256
         return shape
-
-
-def _plain(value: object) -> Any:
-    """``value`` in msgpack's types; anything else by its ``str``."""
-    if value is None or isinstance(value, (str, bytes, bool, int, float)):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return [_plain(item) for item in sorted(value, key=str)]
-    if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
-    return str(value)
-
-
-def _rendered(parameters: Sequence[str | None]) -> tuple[list[str | None], int]:
-    """Parameters as they are stored, and about how many bytes they take.
-    Long ones are cut; the bytes that arrived are in the spans."""
-    weight = 5 * len(parameters) + sum(4 * len(p) for p in parameters if p is not None)
-    if weight <= records.EVENT_MAX:
-        return list(parameters), weight
-    room = max(16, records.EVENT_MAX // 8 // len(parameters))
-    shown = [
-        p if p is None or len(p) <= room else f"{p[:room]}… ({len(p)} characters)"
-        for p in parameters
-    ]
-    return shown, 5 * len(shown) + sum(4 * len(p) for p in shown if p is not None)
-
-
-def _weight(value: Any) -> int:
-    """About how many bytes ``value`` packs to, never less."""
-    if isinstance(value, str):
-        return 4 * len(value) + 5
-    if isinstance(value, bytes):
-        return len(value) + 5
-    if isinstance(value, dict):
-        return 5 + sum(_weight(key) + _weight(item) for key, item in value.items())
-    if isinstance(value, list):
-        return 5 + sum(_weight(item) for item in value)
-    return 9

@@ -274,11 +274,37 @@ def test_state_follows_free_space(tmp_path: Path) -> None:
     assert make_journal(tmp_path, world, worker="c", critical=1 << 60).state() == "critical"
 
 
+def test_what_can_not_be_encoded_fails_nobody(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path, sealer=True)
+    log = journal.open(header())
+    log.event("identity", {"subject": "a\ud800b", "tags": {"\udfff": 1 << 70}, "x": {1.5, b"y"}})
+    log.command(1, "run", "select '\ud83d'", 3, ("r\ud800",), "\ud800", "", None, ["\ud800", None])
+    log.command(2, "run", "select '\udcff'", 0)
+    journal.flush()
+    log.end("closed", "\ud800")
+    journal.flush()
+    journal.close()
+    found = sealed(tmp_path)
+    assert verify.verify(found).status == verify.OK
+    event, first, second = (e for r in decoded(found) for e in r.entries)
+    assert isinstance(event, Event)
+    assert event.fields["subject"] == "a\\ud800b"
+    assert event.fields["tags"] == {"\\udfff": str(1 << 70)}
+    assert isinstance(first, CommandEntry)
+    assert isinstance(second, CommandEntry)
+    assert first.text == "select '\\ud83d'"
+    assert second.text == "select '\udcff'"
+
+
 def test_hostile_fields_are_bounded(tmp_path: Path) -> None:
     journal = make_journal(tmp_path, sealer=True)
     log = journal.open(header())
-    with pytest.raises(ValueError, match="too long"):
-        log.event("notice", {"text": "x" * (1 << 19)})
+    log.event("notice", {"text": "x" * (1 << 19), "kept": 1})
+    log.event("plan", {"command": 5, "masks": [["column" * 10, "redact", "rule"]] * 5000})
+    log.event(
+        "worst",
+        {"a": {"b" * 500: [["c" * 9000] * 90] * 90}, "d": {str(n): n for n in range(90_000)}},
+    )
     text = "select '" + "é\udc80" * 300_000
     for number in range(12):
         log.command(number, "run", f"{number}{text}", 0, (), "r", "p", None, ["y" * 900_000] * 3)
@@ -288,10 +314,35 @@ def test_hostile_fields_are_bounded(tmp_path: Path) -> None:
     journal.close()
     found = sealed(tmp_path)
     assert verify.verify(found).status == verify.OK
-    commands = [e for r in decoded(found) for e in r.entries if isinstance(e, CommandEntry)]
+    entries = [e for r in decoded(found) for e in r.entries]
+    notice, plan, worst = (e for e in entries if isinstance(e, Event))
+    assert notice.fields == {"text": "x" * 4000, "kept": 1, "cut": notice.fields["cut"]}
+    assert plan.fields["command"] == 5
+    assert len(plan.fields["masks"]) == 300
+    assert worst.fields["cut"] > 1 << 20
+    commands = [e for e in entries if isinstance(e, CommandEntry)]
     assert len(commands) == 12
     assert commands[3].cut == len(text) + 1
     assert commands[3].text == f"3{text}"[: 1 << 16]
-    for bad in ("", "../etc", "a/b", "é"):
+    for bad in ("", "../etc", "a/b", "é", "A" * 65):
         with pytest.raises((ValueError, RecorderError)):
             make_journal(tmp_path, worker="9").open({"session": bad})
+
+
+def test_a_record_that_can_not_be_packed_lets_nothing_move(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path)
+    bad, good = journal.open(header(ULIDS[0])), journal.open(header(ULIDS[1]))
+    journal.flush()
+    bad.command(1 << 80, "run", "x", 0)
+    good.spans([Span(Move.PASS, C, Mark.PLAIN, b"abc", 0)])
+    with pytest.raises(RecorderError, match="packed"):
+        journal.flush()
+    with pytest.raises(RecorderError):
+        journal.flush()
+    journal.close()
+    make_journal(tmp_path).close()
+    for session in ULIDS[:2]:
+        found = sealed(tmp_path, session)
+        assert verify.verify(found).status == verify.OK
+        assert found.end is not None
+        assert found.end.counts == (0, 0, 0, 0)

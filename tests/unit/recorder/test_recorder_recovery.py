@@ -246,3 +246,34 @@ def test_an_unreadable_record_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"")
     with pytest.raises(FormatError):
         OpenSegment(path)
+
+
+def test_a_log_that_is_not_this_sessions_is_not_taken_for_it(tmp_path: Path) -> None:
+    directory, _ = crashed(tmp_path, sessions=1)
+    other = tmp_path / "other"
+    journal = make_journal(other)
+    log = journal.open({**header(ULIDS[0]), "peer": "somebody else"})
+    log.end("closed", "x")
+    journal.flush()
+    os.close(journal._lock)
+    foreign = again(other).logs[0]
+    place = tmp_path / foreign.relative_to(other)
+    place.parent.mkdir(parents=True)
+    shutil.copy(foreign, place)
+    result = again(tmp_path)
+    assert result.logs == []
+    assert "same id" in result.notices[0]
+    assert place.read_bytes() == foreign.read_bytes()
+    assert (directory / "00000001.agj.corrupt").exists()
+
+
+def test_a_damaged_log_is_written_again_while_the_journal_has_it(tmp_path: Path) -> None:
+    crashed(tmp_path / "a", sessions=1)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    good = again(tmp_path / "a").logs[0]
+    place = tmp_path / "b" / good.relative_to(tmp_path / "a")
+    place.parent.mkdir(parents=True)
+    place.write_bytes(good.read_bytes()[:100])
+    assert again(tmp_path / "b").logs == [place]
+    assert place.read_bytes() == good.read_bytes()
+    assert place.with_name(place.name + ".damaged").stat().st_size == 100
