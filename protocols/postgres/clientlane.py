@@ -179,7 +179,7 @@ class ClientLane:
         """The client is gone: what waits stays, the server is told."""
         self._flush(self._pos)
         self.finish()
-        if not self._left:
+        if self.between:
             self._outbox.send(UPSTREAM, TERMINATE, Mark.OURS)
 
     def finish(self) -> None:
@@ -201,7 +201,7 @@ class ClientLane:
     @property
     def between(self) -> bool:
         """True when no frame to the server is half sent."""
-        return not self._left
+        return not (self._left and self._streamed)
 
     @property
     def held(self) -> int:

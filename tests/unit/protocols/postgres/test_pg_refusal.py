@@ -260,3 +260,20 @@ def test_what_was_sent_behind_a_hidden_result_is_silent_until_sync() -> None:
     s.client(query("select 1"))
     s.server(columns("a") + row(b"1") + complete("SELECT 1") + ready())
     assert kinds(s.sent[CLIENT]) == "12TEZATDCZ"
+
+
+def test_a_portal_whose_rebinding_was_skipped_is_still_masked() -> None:
+    """After ROLLBACK TO the old portal lives, and the new one never did."""
+    s = Session(masking, masked=True)
+    s.client(query("begin") + parse("", TEXT) + bind("p", "") + SYNC + query("savepoint a"))
+    s.server(complete("BEGIN") + ready("T") + f("1") + f("2") + ready("T"))
+    s.server(complete("SAVEPOINT") + ready("T"))
+    s.client(parse("", "select 1/0") + bind("", "") + execute())
+    s.client(parse("", "select 'x', 'y'") + bind("p", "") + SYNC + query("rollback to a"))
+    s.server(f("1") + f("2") + error("22012", "division by zero") + ready("E"))
+    s.server(complete("ROLLBACK") + ready("T"))
+    s.client(execute("p") + SYNC)
+    assert kinds(s.sent[UPSTREAM])[-3:] == "DES"
+    s.server(columns("id", "email") + ROWS + complete("SELECT 2") + ready("T"))
+    assert b"a@x.org" not in s.sent[CLIENT]
+    assert SHOWN in s.sent[CLIENT]
