@@ -79,7 +79,7 @@ class Relay:
             return self._command(question)
         if type(question) is Result:
             return self._result(question)
-        if type(question) is Proof and question.secret is None:
+        if type(question) is Proof and question.secret is None and not question.scram:
             return self._greeted(question)
         return None
 
