@@ -8,6 +8,7 @@ numbers stay numbers.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -128,11 +129,13 @@ def blank(how: Blank, value: bytes, spans: Sequence[tuple[int, int]]) -> bytes:
 
 
 def _characters(value: bytes, start: int, end: int) -> tuple[int, int]:
-    """Widen a span to whole UTF-8 characters."""
-    while start > 0 and start < len(value) and value[start] & 0xC0 == 0x80:
-        start -= 1
-    while end < len(value) and value[end] & 0xC0 == 0x80:
-        end += 1
+    """Widen a span to whole UTF-8 characters, which have three bytes at most
+    after their first; bytes that are not UTF-8 may stay cut."""
+    for _ in range(3):
+        if 0 < start < len(value) and value[start] & 0xC0 == 0x80:
+            start -= 1
+        if end < len(value) and value[end] & 0xC0 == 0x80:
+            end += 1
     return start, end
 
 
@@ -145,14 +148,18 @@ def _blank_strings(out: bytearray, value: bytes, spans: Sequence[tuple[int, int]
             return
         while index < len(spans) and spans[index][1] <= first:
             index += 1
+        if index == len(spans) or spans[index][0] >= end:
+            continue
+        escapes = [found.span() for found in _ESCAPE.finditer(value, first, end)]
         for at in range(index, len(spans)):
             if spans[at][0] >= end:
                 break
             low, high = _characters(value, max(spans[at][0], first), min(spans[at][1], end))
             # Half an escape would break the string: hide all of it.
-            for escape in _ESCAPE.finditer(value, first, end):
-                if escape.start() >= high:
-                    break
-                if escape.end() > low:
-                    low, high = min(low, escape.start()), max(high, escape.end())
+            place = bisect_right(escapes, (low, 0)) - 1
+            if place >= 0 and escapes[place][1] > low:
+                low = escapes[place][0]
+            place = bisect_left(escapes, (high, 0)) - 1
+            if place >= 0 and escapes[place][1] > high:
+                high = escapes[place][1]
             out[low:high] = b"*" * (high - low)

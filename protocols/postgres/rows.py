@@ -104,10 +104,11 @@ class RowMasker:
             high = starts[at + 1] - _SEPARATOR + shift
             start += shift
             end += shift
-            while start > low and out[start] & 0xC0 == 0x80:
-                start -= 1
-            while end < high and out[end] & 0xC0 == 0x80:
-                end += 1
+            for _ in range(3):
+                if low < start and out[start] & 0xC0 == 0x80:
+                    start -= 1
+                if end < high and out[end] & 0xC0 == 0x80:
+                    end += 1
             out[start:end] = b"*" * (end - start)
             hit.add(at)
         starts.pop()

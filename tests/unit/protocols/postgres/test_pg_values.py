@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
@@ -266,3 +267,13 @@ def test_blanks_keep_length_and_syntax() -> None:
         blank(Blank.JSON, b'{"n": 4111, "s": "a\\nb"}', [(2, 10), (19, 21)])
         == b'{"*": 1111, "s": "a**b"}'
     )
+
+
+def test_blanks_take_time_that_grows_with_the_value_only() -> None:
+    """Values made to be slow: half a megabyte, tens of thousands of hits."""
+    spans = [(at, at + 4) for at in range(1, 500_000, 20)]
+    for value in (b'"' + b"\\n" * 250_000 + b'"', b"\x80" * 500_001, b'""' * 250_001):
+        began = time.perf_counter()
+        for how in (Blank.JSON, Blank.STAR, Blank.STRUCTURE):
+            assert len(blank(how, value, spans)) == len(value)
+        assert time.perf_counter() - began < 5
