@@ -25,8 +25,8 @@ texts (THREATS row 57). Asked for at startup, and checked at the end of it."""
 KEY_SIZE = 8
 """Bytes of the cancel keys that clients get: the process id's field and four
 bytes, all that protocol 3.0 has room for. 3.2 could take more, but then one
-session would have two keys, and eight random bytes leave a guesser, who needs
-a connection for each guess, no better odds."""
+session would have two keys; and a guesser, who needs a connection for each
+guess, gets nowhere with what these eight leave to chance either."""
 
 _LIMIT = 1 << 16
 _MAX_PARAMETERS = 256
@@ -259,6 +259,7 @@ class Login:
                 b64encode(self._chance(18)),
                 binding if plus else None,
                 supports=binding is not None and "scram-sha-256-plus" in self._methods,
+                memory=self._destined.memory,
             )
             raw = messages.sasl_initial(self._scram.mechanism, self._scram.first())
             self._step = "continue"

@@ -23,6 +23,9 @@ MIN_ITERATIONS = 4096
 MAX_ITERATIONS = 1_000_000
 """About half a second of CPU: a server can't make us work longer than that."""
 
+MEMORY_KEY = "postgres.scram"
+"""Where ``ScramClient`` keeps its one entry."""
+
 _BINDING_HEADER = b"p=tls-server-end-point,,"
 _NONCE = re.compile(rb"[\x21-\x2b\x2d-\x7e]+")
 _COUNT = re.compile(rb"[1-9][0-9]{0,9}")
@@ -80,18 +83,36 @@ class ScramClient:
     ``nonce`` is our part, printable ASCII without a comma. ``binding`` makes
     it the PLUS mechanism; without it, ``supports`` True tells the server that
     we could bind and were not offered to, by which it detects a downgrade.
+
+    ``memory`` keeps the last salted password of a server that has proven
+    itself, so that the next login does not pay for its iterations again
+    (RFC 5802, section 3, allows it); it is as good as the password.
     """
 
-    __slots__ = ("_bare", "_bound", "_gs2", "_nonce", "_password", "_signature", "mechanism")
+    __slots__ = (
+        "_bare",
+        "_bound",
+        "_gs2",
+        "_memory",
+        "_nonce",
+        "_password",
+        "_salted",
+        "_signature",
+        "mechanism",
+    )
 
     def __init__(
         self,
         password: bytes,
         nonce: bytes,
         binding: bytes | None = None,
+        *,
         supports: bool = False,
         user: bytes = b"",
+        memory: dict[object, object] | None = None,
     ) -> None:
+        self._memory: dict[object, object] = {} if memory is None else memory
+        self._salted: tuple[object, bytes] = ((), b"")
         self._password = password
         self._nonce = nonce
         self._gs2 = b"y,," if supports else b"n,,"
@@ -120,7 +141,14 @@ class ScramClient:
             raise ScramError(
                 f"a SCRAM iteration count outside {MIN_ITERATIONS} to {MAX_ITERATIONS}"
             )
-        salted = _salted(self._password, salt, iterations)
+        # Of the password only a hash is kept, to notice that it has changed.
+        of = (salt, iterations, hashlib.sha256(self._password).digest())
+        known = self._memory.get(MEMORY_KEY)
+        if isinstance(known, tuple) and known[0] == of:
+            salted: bytes = known[1]
+        else:
+            salted = _salted(self._password, salt, iterations)
+        self._salted = (of, salted)
         self._password = b""
         bare = b"c=" + b64encode(self._gs2 + self._bound) + b",r=" + nonce
         text = b",".join((self._bare, challenge, bare))
@@ -136,6 +164,7 @@ class ScramClient:
         (signature,) = _values(outcome, "v")
         if not self._signature or not hmac.compare_digest(_decoded(signature), self._signature):
             raise WrongProofError("a SCRAM server signature that is wrong")
+        self._memory[MEMORY_KEY] = self._salted
 
 
 class ScramServer:

@@ -6,6 +6,7 @@ from base64 import b64decode, b64encode
 
 import pytest
 
+from protocols.postgres import scram
 from protocols.postgres.saslprep import prepared
 from protocols.postgres.scram import (
     PLAIN,
@@ -56,6 +57,33 @@ def test_rfc_example_as_server() -> None:
 
 def talk(c: ScramClient, s: ScramServer) -> None:
     c.verify(s.check(c.final(s.challenge(c.mechanism, c.first()))))
+
+
+def test_memory_saves_the_iterations(monkeypatch: pytest.MonkeyPatch) -> None:
+    paid: list[bytes] = []
+    real = scram._salted
+
+    def salted(password: bytes, salt: bytes, iterations: int) -> bytes:
+        paid.append(password)
+        return real(password, salt, iterations)
+
+    memory: dict[object, object] = {}
+    s, again, other = server(), server(), server()
+    wrong = ScramServer(make_verifier(b"other", SALT), THEIRS)
+    monkeypatch.setattr(scram, "_salted", salted)
+    talk(client(memory=memory), s)
+    talk(client(memory=memory), again)
+    assert paid == [PASSWORD]
+    assert PASSWORD not in repr(memory).encode()
+    # A changed password is noticed, and a failed login leaves nothing behind.
+    kept = dict(memory)
+    with pytest.raises(WrongProofError):
+        talk(ScramClient(b"other", OURS, memory=memory), other)
+    assert paid == [PASSWORD, b"other"]
+    assert memory == kept
+    talk(ScramClient(b"other", OURS, memory=memory), wrong)
+    assert memory != kept
+    assert len(memory) == 1
 
 
 def test_channel_binding_binds() -> None:
