@@ -449,7 +449,7 @@ class ClientLane:
         flight = self._flight
         names = flight.names
         if names.changed or names.all_changed or len(source) > NAME:
-            statement = names.find(source, flight.learning())
+            statement = flight.meaning(source)
         else:
             statement = names.now.get(source)
         self._next = nxt

@@ -14,7 +14,7 @@ from protocols.contract import Destined, Opening, Screen
 from protocols.postgres.catalog import forget
 from protocols.postgres.frames import lied
 from protocols.postgres.intent import Change
-from protocols.postgres.portals import Cursors, Learnt, Names, Run
+from protocols.postgres.portals import Cursors, Learnt, Names, Run, Statement, Unsure
 
 PARSE: Final = 0
 BIND: Final = 1
@@ -39,6 +39,11 @@ ONE_COPY_END: Final[Request] = (COPY_END, None)
 
 STANDALONE: Final = frozenset((QUERY, CALL, SYNC, REFUSED_QUERY))
 """Kinds that end with a ReadyForQuery of their own."""
+
+
+MOST_LEARNING: Final = 256
+"""Requests in flight that are gone through for each name in doubt; with more
+the client waits, lest a long pipeline costs the square of its length."""
 
 
 class Flight:
@@ -107,6 +112,11 @@ class Flight:
                     yield subject
             elif kind in (EXECUTE, QUERY):
                 yield from subject.learnt[subject.done :]
+
+    def meaning(self, name: bytes) -> Statement | Unsure | None:
+        """What the prepared statement ``name`` is to a message sent now."""
+        few = len(self.queue) <= MOST_LEARNING
+        return self.names.find(name, self.learning() if few else None)
 
     def skip(self) -> None:
         """The server failed an extended message: it skips to the next Sync."""

@@ -123,25 +123,30 @@ class Names:
     ran that can't be read: it may have prepared anything under them.
     """
 
-    __slots__ = ("all_changed", "batch", "changed", "doubted", "now", "sure")
+    __slots__ = ("all_changed", "alls", "batch", "changed", "doubted", "now", "pending", "sure")
 
     def __init__(self) -> None:
         self.sure: dict[bytes, Statement] = {}
         self.now: dict[bytes, Statement] = {}
         self.changed: dict[bytes, int] = {}
+        self.pending: dict[bytes, int] = {}
         self.all_changed = 0
+        self.alls = 0
         self.batch = 1
         self.doubted: set[bytes] = set()
 
-    def find(self, name: bytes, flying: Iterable[Learnt]) -> Statement | Unsure | None:
+    def find(self, name: bytes, flying: Iterable[Learnt] | None) -> Statement | Unsure | None:
         """What ``name`` means to a message sent now. ``flying`` are the
-        changes that the server hasn't confirmed, in order."""
+        changes that the server hasn't confirmed, in order; None when they are
+        too many to go through, which makes a name in flight ``UNSURE``."""
         name = name[:NAME]
         if not self.changed and not self.all_changed:
             return self.now.get(name)
         last = max(self.changed.get(name, 0), self.all_changed)
         if last in (0, self.batch):
             return self.now.get(name)
+        if flying is None:
+            return UNSURE
         known = self.sure.get(name)
         for change, statement, _ in flying:
             if change is not None and change.name[:NAME] == name and statement is not None:
@@ -154,10 +159,12 @@ class Names:
         """A change was sent in ``batch``; note what it means if it succeeds."""
         if change.everything:
             self.all_changed = batch
+            self.alls += 1
             self.now = {b"": self.now[b""]} if b"" in self.now else {}
             return
         name = change.name[:NAME]
         self.changed[name] = batch
+        self.pending[name] = self.pending.get(name, 0) + 1
         if self.doubted:
             self.doubted.discard(name)
         if statement is None:
@@ -172,18 +179,32 @@ class Names:
 
     def confirm(self, change: Change, statement: Statement | None) -> None:
         """The server said that it made this change."""
-        if change.everything:
-            self.sure = {b"": self.sure[b""]} if b"" in self.sure else {}
-        elif statement is None:
-            self.sure.pop(change.name[:NAME], None)
+        if not change.everything:
+            self.confirm_name(change.name[:NAME], statement)
+            return
+        self.sure = {b"": self.sure[b""]} if b"" in self.sure else {}
+        self.alls -= 1
+        if self.alls <= 0:
+            self.all_changed = 0
+
+    def confirm_name(self, name: bytes, statement: Statement | None) -> None:
+        """The same for one name. With no other change to it in flight it is
+        certain again."""
+        if statement is None:
+            self.sure.pop(name, None)
         else:
-            self.sure[change.name[:NAME]] = statement
+            self.sure[name] = statement
+        left = self.pending.get(name, 0) - 1
+        if left > 0:
+            self.pending[name] = left
+        else:
+            self.pending.pop(name, None)
+            self.changed.pop(name, None)
 
     def recount(self, flying: Iterable[Learnt]) -> None:
         """Changes that were sent were skipped: build ``now`` again."""
         self.now = dict(self.sure)
-        self.changed.clear()
-        self.all_changed = 0
+        self.settle()
         for change, statement, batch in flying:
             if change is not None:
                 self.expect(change, statement, batch)
@@ -192,7 +213,8 @@ class Names:
         """Nothing is in flight: what is sure is all there is."""
         if self.changed or self.all_changed:
             self.changed.clear()
-            self.all_changed = 0
+            self.pending.clear()
+            self.all_changed = self.alls = 0
 
 
 class Cursors:

@@ -44,7 +44,7 @@ from protocols.postgres.frames import (
     read_types,
     rows_end,
 )
-from protocols.postgres.portals import HIDDEN, OPEN, Run
+from protocols.postgres.portals import HIDDEN, NAME, OPEN, Run
 from protocols.postgres.refusal import refused_error
 from protocols.postgres.sights import TOO_WIDE, Sights
 from protocols.postgres.veil import MASKED, REPORTS, checked_report, notification, starred, withheld
@@ -363,7 +363,7 @@ class ServerLane:
                     flight.stray(kind)
                     continue
                 statement = queue.popleft()[1]
-                flight.names.sure[statement.name[:63]] = statement
+                flight.names.confirm_name(statement.name[:NAME], statement)
             elif kind in (84, 110):
                 if what in (DESCRIBE_PORTAL, DESCRIBE_STATEMENT, OUR_DESCRIBE):
                     run = queue.popleft()[1]

@@ -24,7 +24,7 @@ def runs_of(flight: Flight, intent: Intent | None) -> Runs | Unsure:
             if step.runs in here or gone:
                 found.append(here.get(step.runs))
                 continue
-            known = flight.names.find(step.runs, flight.learning())
+            known = flight.meaning(step.runs)
             if isinstance(known, Unsure):
                 return known
             found.append(known)

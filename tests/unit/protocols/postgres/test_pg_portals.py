@@ -197,3 +197,26 @@ def test_an_execute_of_what_was_prepared_anew_is_refused() -> None:
     s.client(execute("p") + SYNC)
     assert kinds(s.sent[UPSTREAM])[-2:] == "PS"
     assert not s.waiting
+
+
+def test_a_long_batch_on_a_confirmed_name_goes_on() -> None:
+    s = Session(no_runs)
+    s.client(parse("s", "select 1") + SYNC + parse("", "select 2") + bind("", "") * 400)
+    s.client(bind("", "s"))
+    assert s.commands[-1].text == "select 2", "s is in flight behind too many requests"
+    s.server(f("1") + ready())
+    assert s.commands[-1].text == "select 1"
+
+
+def test_a_close_alone_does_not_settle_a_name() -> None:
+    """Only the Parse behind it does."""
+    s = Session(no_runs)
+    s.client(parse("s", "select 1") + SYNC)
+    s.server(f("1") + ready())
+    s.client(close("S", "s") + parse("s", "delete from t") + SYNC)
+    s.client(close("S", "s") + parse("s", "select 2") + SYNC)
+    s.server(f("3"))
+    s.client(run_of("s"))
+    s.server(f("1") + ready() + f("3") + error("57014", "canceled") + ready())
+    assert s.commands[-1].phase is Phase.PREPARE, "s is gone: the Bind is refused"
+    assert kinds(s.sent[UPSTREAM])[-2:] == "PS"
