@@ -76,3 +76,11 @@ def test_remembered_answers_are_few_and_right() -> None:
     memo("1" * 1000)
     memo("1" * 1000)
     assert len(asked) == 3 * MEMO + 2
+
+
+def test_a_schema_pattern_covers_no_bare_name() -> None:
+    assert covers_wide("public.*", "public.users")
+    assert covers_wide("hr.*", "hr.*")
+    assert not covers_wide("hr.*", "hr.users")
+    assert wide(("hr.users",))("users")
+    assert not wide(("hr.*",))("users")

@@ -480,3 +480,19 @@ def test_looking_rules_up_by_name_finds_what_trying_each_finds(
     found = judge(it, WHO, "", load("".join(texts)), None)
     with patch("gateway.policy.policy.FEW", 1000):
         assert judge(it, WHO, "", load("".join(texts)), None) == found
+
+
+def test_a_name_that_may_be_any_name_finds_rules_that_are_looked_up() -> None:
+    text = "".join(
+        rule(f"r{n}", "block", f"where.reads_columns = 'public.users.c{n}'") for n in range(20)
+    )
+    it = command(part(reads_columns=("users.*",)))
+    assert len(judge(it, WHO, "", load(text + _OPEN), None).rules) == 20
+
+
+def test_what_is_kept_for_a_principal_is_not_given_to_another_at_its_place() -> None:
+    policy = load(rule("a", "allow", "who = { kind = 'ci' }"))
+    assert judge(command(part()), WHO, "", policy, None).verdict is Verdict.ALLOW
+    kept = policy._ready["sql.select", "", id(WHO)]
+    policy._ready["sql.select", "", id(AGENT)] = kept
+    assert judge(command(part()), AGENT, "", policy, None).verdict is Verdict.BLOCK
