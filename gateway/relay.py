@@ -37,6 +37,7 @@ from protocols.contract import (
     Errand,
     Mask,
     Parameter,
+    Part,
     Phase,
     Proof,
     Proven,
@@ -68,7 +69,8 @@ class Relay:
         self.activity = 0
         self.holding = 0
         self._key: bytes | None = None
-        self._decisions: dict[tuple[Phase, str], Decision] = {}
+        self._by_text = services.policy.reads_text
+        self._decisions: dict[str | int, tuple[tuple[Part, ...], Decision]] = {}
         self._masked: dict[int, Decision] = {}
 
     # -- straight ---------------------------------------------------------
@@ -85,10 +87,8 @@ class Relay:
 
     def _command(self, command: Command) -> Answer | None:
         self.activity += 1
-        key = (command.phase, command.text)
-        decision = self._decisions.get(key)
-        if decision is None:
-            decision = self._judge(command)
+        known = self._decisions.get(self._meaning(command))
+        decision = known[1] if known is not None else self._judge(command)
         prepare = command.phase is Phase.PREPARE
         if decision.verdict is Verdict.HOLD and not prepare:
             return None
@@ -102,11 +102,18 @@ class Relay:
         assert self.target is not None
         now = datetime.fromtimestamp(self.services.world.wall(), UTC)
         decision = judge(command, self.principal, self.target.name, self.policy, now)
-        if decision.cacheable and command.parts is not None:
+        if decision.cacheable:
             if len(self._decisions) >= CACHE:
                 self._decisions.clear()
-            self._decisions[command.phase, command.text] = decision
+            # The parts are kept with it: while they live, nothing else has their id.
+            self._decisions[self._meaning(command)] = (command.parts, decision)
         return decision
+
+    def _meaning(self, command: Command) -> str | int:
+        """What a decision that may be remembered depends on. Protocols hand
+        out the same parts again for a text (or a text that differs only in
+        values) that they know."""
+        return command.text if self._by_text else id(command.parts)
 
     def allowed(self, command: Command, decision: Decision) -> Allow:
         """The Allow for ``decision``, remembering the masks of its result."""
@@ -281,7 +288,7 @@ class Relay:
         return Credential(password=secret.reveal())
 
     async def _hold(self, command: Command) -> Answer:
-        decision = self._decisions.get((command.phase, command.text)) or self._judge(command)
+        decision = self._judge(command)
         self.holding += 1
         try:
             self._write_down(command, decision)

@@ -39,6 +39,7 @@ class Policy:
         "_ready",
         "_screens",
         "allows",
+        "reads_text",
         "rules",
         "source",
         "tests",
@@ -62,6 +63,9 @@ class Policy:
         self.allows = allows
         self.tests = tests
         self.unused: Mapping[str, int] = unused or {}
+        self.reads_text = any(
+            c.key == "text" for rule in self.rules.values() for c in rule.conditions
+        )
         self._by_action: dict[str, list[Rule]] = {}
         for rule in self.rules.values():
             for action in rule.actions:

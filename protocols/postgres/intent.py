@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from protocols.contract import EffectKind, Part
 from protocols.sql.analyse import analyse
 from protocols.sql.findings import unparsed
+from protocols.sql.template import template
 from protocols.sql.words import Statement as SqlStatement
 
 _CACHED: Final = 4096
@@ -95,6 +96,18 @@ class Intent:
         steps = tuple(_step(s) for s in statements)
         self.steps: tuple[Step | None, ...] = steps if any(steps) else ()
 
+    def reworded(self, raw: bytes, text: str) -> Intent:
+        """The same meaning in another text (see ``protocols.sql.template``)."""
+        other = object.__new__(Intent)
+        for name in _SHARED:
+            setattr(other, name, getattr(self, name))
+        other.raw = raw
+        other.text = text
+        return other
+
+
+_SHARED: Final = tuple(name for name in Intent.__slots__ if name not in ("raw", "text"))
+
 
 def _step(statement: SqlStatement) -> Step | None:
     if statement.execute is not None:
@@ -132,8 +145,22 @@ def _studied(raw: bytes) -> Intent:
     except UnicodeDecodeError:
         part = unparsed("the text is not UTF-8")
         return Intent(raw, raw.decode("utf-8", "surrogateescape"), (part,))
+    shape = template(text)
+    if shape is not None:
+        known = _shapes.get(shape)
+        if known is not None:
+            return known.reworded(raw, text)
     analysis = analyse(text)
-    return Intent(raw, text, analysis.parts, analysis.statements)
+    intent = Intent(raw, text, analysis.parts, analysis.statements)
+    if shape is not None and len(analysis.statements) == 1 and not intent.steps:
+        if len(_shapes) >= _MOST_SHAPES:
+            _shapes.clear()
+        _shapes[shape] = intent
+    return intent
 
+
+_MOST_SHAPES: Final = 2048
+_shapes: dict[str, Intent] = {}
+"""What was understood of a text with this template."""
 
 _remembered = lru_cache(maxsize=2048)(_studied)
