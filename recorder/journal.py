@@ -53,8 +53,9 @@ class Journal:
     wrapped to. ``sealer`` starts the thread that cuts Logs and calls ``sync``
     every ``commit_interval`` seconds; without it both happen when the journal
     is next opened, or by hand. ``low`` and ``critical`` are bytes of free
-    space. Raises ``RecorderError`` when another process writes there, or when
-    there is no room.
+    space (``low`` None: 1 GiB or a twentieth of the disk, whichever is more).
+    Raises ``RecorderError`` when another process writes there, or when there
+    is no room.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class Journal:
         originals: Originals | None = None,
         sealer: bool = True,
         commit_interval: float = 0.1,
-        low: int = 1 << 30,
+        low: int | None = None,
         critical: int = 256 << 20,
     ) -> None:
         self.directory = worker_directory(directory, worker)
@@ -296,7 +297,9 @@ class Journal:
                 self._state = "critical"
                 return self._state
             free = stat.f_bavail * stat.f_frsize
-            low = max(self._low, stat.f_blocks * stat.f_frsize // 20) if self._low else 0
+            low = self._low
+            if low is None:
+                low = max(1 << 30, stat.f_blocks * stat.f_frsize // 20)
             self._state = "critical" if free < self._critical else "low" if free < low else "ok"
         return self._state
 
