@@ -11,6 +11,7 @@ setup(
         Extension(
             "protocols.postgres._rowloop",
             ["protocols/postgres/_rowloop.c"],
+            depends=["protocols/postgres/_out.h"],
             extra_compile_args=["-O3", "-Wall", "-Wextra"],
             optional=True,
         )

@@ -9,6 +9,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "_out.h"
+
 #define HEAD 7 /* type byte, int32 length, int16 count */
 
 static inline uint32_t get32(const unsigned char *p)
@@ -22,50 +24,6 @@ static inline void put32(unsigned char *p, uint32_t v)
     p[1] = (unsigned char)(v >> 16);
     p[2] = (unsigned char)(v >> 8);
     p[3] = (unsigned char)v;
-}
-
-/* A growing output. */
-typedef struct {
-    unsigned char *data;
-    size_t used, size;
-} Out;
-
-static int out_room(Out *out, size_t more)
-{
-    size_t want;
-    unsigned char *data;
-    if (more <= out->size - out->used)
-        return 0;
-    if (more > (size_t)PY_SSIZE_T_MAX / 2 - out->used) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    want = out->used + more;
-    want += want / 4 + 64;
-    data = PyMem_Realloc(out->data, want);
-    if (data == NULL) {
-        PyErr_NoMemory();
-        return -1;
-    }
-    out->data = data;
-    out->size = want;
-    return 0;
-}
-
-static inline int out_add(Out *out, const void *from, size_t count)
-{
-    if (out_room(out, count) < 0)
-        return -1;
-    if (count)
-        memcpy(out->data + out->used, from, count);
-    out->used += count;
-    return 0;
-}
-
-static int lie(const char *what)
-{
-    PyErr_SetString(PyExc_ValueError, what);
-    return -1;
 }
 
 /* Checks the header of the frame at `at`; its end, or NULL with an error. */

@@ -96,7 +96,7 @@ class CsvLines:
         self._within = False
         self._skip = -1  # where in ``_held`` an escaped byte stands
         d, q, e = re.escape(delimiter), re.escape(quote), re.escape(escape)
-        self._signs = re.compile(rb"[\n" + q + (e if escape != quote else b"") + rb"]")
+        self._signs = re.compile(rb"[\n" + q + e + rb"]")
         self._unescape = re.compile(e + rb"([" + q + e + rb"])")
         self._needs = re.compile(rb"[\r\n" + d + q + rb"]")
         self._write = re.compile(rb"[" + q + e + rb"]")
@@ -119,17 +119,32 @@ class CsvLines:
     def _scan(self, base: int) -> int:
         """Where the last whole row ends, 0 for none; what is before ``base``
         has been looked at."""
+        held, quote = self._held, self._quote
         end = 0
-        for sign in self._signs.finditer(self._held, base):
+        if self._escape == quote:
+            # Within quotes is where an odd number of quotes came before: look
+            # back for the last newline with an even one.
+            odd = self._within ^ bool(held.count(quote, base) & 1)
+            self._within = odd
+            at = len(held)
+            while True:
+                newline = held.rfind(b"\n", base, at)
+                if newline < 0:
+                    return 0
+                odd ^= bool(held.count(quote, newline, at) & 1)
+                if not odd:
+                    return newline + 1
+                at = newline
+        for sign in self._signs.finditer(held, base):
             at = sign.start()
             if at == self._skip:
                 continue
             if self._within:
-                if self._escape != self._quote and sign[0] == self._escape:
+                if sign[0] == self._escape:
                     self._skip = at + 1
-                elif sign[0] == self._quote:
+                elif sign[0] == quote:
                     self._within = False
-            elif sign[0] == self._quote:
+            elif sign[0] == quote:
                 self._within = True
             elif sign[0] == b"\n":
                 end = at + 1
