@@ -201,6 +201,12 @@ class Session:
                 answer = now(question)
                 if answer is None:
                     assert self._nursery is not None
+                    if type(question) is Upgrade:
+                        # Now, not in the task: a quick peer's first bytes of TLS must
+                        # not be read as bytes before TLS.
+                        leg = self.legs[question.side]
+                        assert leg is not None
+                        self.services.reactor.detach(leg)
                     self._nursery.start_soon(self._ponder, question)
                 else:
                     questions.extend(conversation.answer(question.number, answer))
