@@ -87,7 +87,7 @@ def frames(raw: bytes) -> list[tuple[str, bytes]]:
     out, at = [], 0
     while at < len(raw):
         (size,) = struct.unpack_from(">I", raw, at + 1)
-        assert size >= 4 and at + 1 + size <= len(raw), "a torn frame"
+        assert 4 <= size <= len(raw) - at - 1, "a torn frame"
         out.append((chr(raw[at]), raw[at + 5 : at + 1 + size]))
         at += 1 + size
     return out

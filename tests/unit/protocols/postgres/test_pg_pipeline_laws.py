@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from itertools import pairwise
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -31,7 +32,7 @@ from pg_kit import (
     row,
 )
 
-from protocols.contract import Allow, Answer, Command, Question, Refuse
+from protocols.contract import Allow, Answer, Command, Phase, Question, Refuse
 from protocols.errors import WireError
 from protocols.wire import Mark, Move, Side
 
@@ -208,3 +209,35 @@ def test_every_span_of_a_refusal_has_its_mark() -> None:
     assert [(x.move, x.side) for x in ours] == [(Move.SEND, UPSTREAM), (Move.SEND, CLIENT)]
     assert kinds(ours[0].raw) == "Q"
     assert kinds(ours[1].raw) == "E"
+
+
+@given(SCRIPTS, st.integers(0, 1 << 32))
+@settings(max_examples=300, deadline=None)
+def test_no_name_ever_runs_what_was_not_judged(script: list[bytes], seed: int) -> None:
+    """Anything may be prepared, no delete may be run, and the server is as
+    slow as it likes: what a name means is always what is judged."""
+
+    def judge(question: Question) -> Answer:
+        assert isinstance(question, Command)
+        gone = question.phase is Phase.RUN and "delete" in question.text
+        return Refuse("no", "r") if gone else Allow()
+
+    s, server = Session(judge), Server(RESULTS)
+    todo = list(script)
+    unread = b""
+    pace = Random(seed)
+    while todo or unread or len(s.sent[UPSTREAM]) > s.read[UPSTREAM]:
+        if todo and pace.random() < 0.6:
+            s.client(todo.pop(0))
+        unread += s.take(UPSTREAM)
+        if unread and (not todo or pace.random() < 0.5):
+            size = 1 + int.from_bytes(unread[1:5], "big")
+            reply = server.receive(unread[:size])
+            unread = unread[size:]
+            if reply:
+                s.server(reply)
+    assert s.traffic.held == 0, "the lane waits for nothing"
+    assert all("delete" not in text for text in server.ran)
+    judged = {q.text for q in s.commands if q.phase is Phase.RUN}
+    assert {t for t in server.ran if not t.startswith("wirewarden_")} <= judged
+    assert len(server.ran) <= len(s.commands) + sum(m[:1] == b"E" for m in script)
