@@ -19,7 +19,10 @@ import trio
 from gateway.leg import Leg
 from protocols.wire import Span
 
-READ = select.EPOLLIN | select.EPOLLRDHUP
+READ = select.EPOLLIN
+GONE = select.EPOLLRDHUP
+"""Also watched for on a leg that is not read, so that a client that leaves while
+its bytes are held back is seen."""
 WRITE = select.EPOLLOUT
 MOST_EVENTS = 256
 ROUNDS = 16
@@ -60,7 +63,7 @@ class Reactor:
         self._sync_wanted = trio.Event()
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
-        self._rung = False
+        self._ripe: list[int] = []
         self.rounds = 0
 
     def record_with(self, flush: Callable[[], None], sync: Callable[[], object]) -> None:
@@ -78,15 +81,16 @@ class Reactor:
         """Drive ``leg`` from now on. Bytes that TLS already holds are seen at
         once."""
         self._legs[leg.fd] = (leg, rider)
-        self._interest[leg.fd] = READ
-        self._epoll.register(leg.fd, READ)
+        self._interest[leg.fd] = READ | GONE
+        self._epoll.register(leg.fd, READ | GONE)
         if leg.ripe:
-            self.call_soon(leg, rider)
+            self.soon(leg)
 
-    def call_soon(self, leg: Leg, rider: Rider) -> None:
-        """Treat ``leg`` as readable though the kernel does not say so."""
-        self._guard(rider, leg)
-        self.settle()
+    def soon(self, leg: Leg) -> None:
+        """Treat ``leg`` as readable in the next round, though the kernel does
+        not say so: TLS may hold bytes that were read before."""
+        self._ripe.append(leg.fd)
+        os.eventfd_write(self._bell, 1)
 
     def detach(self, leg: Leg) -> None:
         """Stop driving ``leg``; it may be unknown."""
@@ -99,7 +103,7 @@ class Reactor:
 
     def want(self, leg: Leg, *, read: bool, write: bool) -> None:
         """Change what to wait for on ``leg``."""
-        wanted = (READ if read else 0) | (WRITE if write else 0)
+        wanted = GONE | (READ if read else 0) | (WRITE if write else 0)
         fd = leg.fd
         if self._interest.get(fd, wanted) != wanted:
             self._interest[fd] = wanted
@@ -111,13 +115,6 @@ class Reactor:
         """``rider`` has put ``spans`` on record: release them after the next
         flush."""
         _add(self._touched, rider, spans)
-
-    def wake(self) -> None:
-        """Make the running task settle soon (called from a trio task that
-        touched a rider and does not want to settle by itself)."""
-        if not self._rung:
-            self._rung = True
-            os.eventfd_write(self._bell, 1)
 
     def settle(self) -> None:
         """Record what was put on record, then release what it gated."""
@@ -169,8 +166,7 @@ class Reactor:
             entry = legs.get(fd)
             if entry is None:
                 if fd == self._bell:
-                    os.eventfd_read(self._bell)
-                    self._rung = False
+                    self._ring()
                 continue
             leg, rider = entry
             if event & WRITE:
@@ -182,6 +178,14 @@ class Reactor:
             if event & ~WRITE:
                 self._guard(rider, leg)
         self.settle()
+
+    def _ring(self) -> None:
+        os.eventfd_read(self._bell)
+        ripe, self._ripe = self._ripe, []
+        for fd in ripe:
+            entry = self._legs.get(fd)
+            if entry is not None:
+                self._guard(entry[1], entry[0])
 
     async def _committer(self) -> None:
         """Group commit: while one fdatasync runs, the next batch gathers."""

@@ -60,6 +60,7 @@ class Session:
         self._paused = [False, False]
         self._over = trio.Event()
         self._unreleased = 0
+        self._unsynced = 0
         self._why: tuple[Status, str] = ("closed", "the client left")
         self._nursery: trio.Nursery | None = None
         self.log = services.journal.open(
@@ -99,11 +100,13 @@ class Session:
 
     async def _greeting_deadline(self) -> None:
         """A client that dawdles over TLS or its proof costs a slot only so long."""
-        seconds = self.services.config.limits.greeting
-        if seconds:
-            await trio.sleep(seconds)
-            if self.relay.principal is None:
-                self.end("terminated", "the client did not prove itself in time")
+        limits = self.services.config.limits
+        await trio.sleep(limits.greeting)
+        if self.relay.principal is None:
+            self.end("terminated", "the client did not prove itself in time")
+        await trio.sleep(limits.greeting + limits.dial)
+        if not self.relay.activity and not self.at_rest:
+            self.dismiss(Refuse("the upstream did not let us in in time", kind="upstream"))
 
     async def _idle_deadline(self, seconds: float) -> None:
         while True:
@@ -182,6 +185,8 @@ class Session:
             self._ended[side] = True
             self.services.reactor.detach(leg)
         self._receive(side, data)
+        if leg.tls is not None and leg.ripe and not self._ended[side] and not self._paused[side]:
+            self.services.reactor.soon(leg)
 
     def _receive(self, side: Side, data: bytes) -> None:
         try:
@@ -216,6 +221,10 @@ class Session:
         if spans:
             self.log.spans(spans)
             self._unreleased += len(spans)
+            if self.synced:
+                self._unsynced += sum(len(span.raw) for span in spans)
+                if self._unsynced > HIGH_WATER:
+                    self._gauge()
             self.services.reactor.touch(self, spans)
         if conversation.held > self.services.config.limits.held or self._paused[0]:
             self._gauge()
@@ -225,6 +234,10 @@ class Session:
     def release(self, spans: list[Span]) -> None:
         """``spans`` are on record: send them."""
         self._unreleased -= len(spans)
+        if self.synced:
+            self._unsynced = max(0, self._unsynced - sum(len(span.raw) for span in spans))
+            if self._paused[0] or self._paused[1]:
+                self._gauge()
         legs = self.legs
         used = [False, False]
         for move, side, _mark, raw, _offset in spans:
@@ -293,11 +306,15 @@ class Session:
             if leg is None or leg.fd < 0:
                 continue
             other = self.legs[1 - side]
-            full = other is not None and other.pending > HIGH_WATER
-            if conversation.held > self.services.config.limits.held:
-                full = True
-            self._paused[side] = full
+            full = (
+                (other is not None and other.pending > HIGH_WATER)
+                or self._unsynced > HIGH_WATER
+                or conversation.held > self.services.config.limits.held
+            )
+            was_full, self._paused[side] = self._paused[side], full
             self.services.reactor.want(leg, read=not full, write=leg.pending > 0)
+            if was_full and not full and leg.ripe:
+                self.services.reactor.soon(leg)
 
     def _lost(self, side: Side, error: LegLost) -> None:
         """Writing failed: for the conversation that is the end of the stream."""
