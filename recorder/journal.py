@@ -164,7 +164,6 @@ class Journal:
         body = self._packer.pack([number, 0, 0, framing.VERSION, full])
         if len(body) > framing.BODY_MAX // 4:
             raise ValueError("a session's header is too long")
-        log.first_segment = self._segment.number
         self.open_sessions[number] = log
         self._put(log, framing.word(framing.HEADER), body)
         return log
@@ -329,12 +328,14 @@ class Journal:
         late = [] if self._sealer is None else self._sealer.faults
         return [*self.recovery.notices, *late]
 
-    def oldest_segment(self) -> int:
-        """The first segment that an open session or the writer still needs."""
-        first = self._segment.number
+    def segments_in_use(self) -> tuple[int, set[int]]:
+        """The segment that is written to, and those before it that hold
+        records of open sessions. May be called from any thread."""
+        current = self._segment.number
+        found: set[int] = set()
         for log in tuple(self.open_sessions.values()):
-            first = min(first, log.first_segment)
-        return first
+            found.update(tuple(log.segments))
+        return current, found
 
     # ---- within ----------------------------------------------------------------
 
@@ -351,6 +352,9 @@ class Journal:
         crc = crc32c(_bound(first, length, offset), segment.seed) ^ _MASK
         self._pieces += (_record(first, length, crc, crc32c(body) ^ _MASK), body)
         self._pending = pending + length + 16
+        segments = log.segments
+        if not segments or segments[-1] != segment.number:
+            segments.append(segment.number)
         places = log.places
         if places is not None:
             places.append(segment.base + offset)

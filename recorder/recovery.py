@@ -21,6 +21,7 @@ from recorder.errors import FormatError
 from recorder.framing import FILE_HEADER
 from recorder.scan import Damage, OpenSegment, Places
 from recorder.seal import write_log
+from recorder.sealed import NAME, read_sealed
 from recorder.segment import (
     BALLAST,
     BALLAST_NUMBER,
@@ -103,6 +104,8 @@ def recover(directory: Path, sessions: Path) -> Recovery:
             unreadable.append(number)
             result.notices.append(f"{path.name} can't be read: {error}")
     _read_ballast(directory, scan)
+    for number in read_sealed(directory):
+        scan.sessions.pop(number, None)  # what deleted segments left of it
     corrupt = {*unreadable, *_judge_damage(directory, numbers, scan, result)}
     corrupt |= _write_logs(directory, sessions, scan, result)
     for number in segment_numbers(directory):
@@ -114,6 +117,7 @@ def recover(directory: Path, sessions: Path) -> Recovery:
         else:
             path.unlink()
     (directory / BALLAST).unlink(missing_ok=True)
+    (directory / NAME).unlink(missing_ok=True)
     fsync_directory(directory)
     return result
 

@@ -18,6 +18,7 @@ from recorder.header import header_of
 from recorder.log_reader import LogFile
 from recorder.log_writer import LogWriter
 from recorder.scan import Damage, OpenSegment, Places
+from recorder.sealed import note_sealed
 from recorder.segment import segment_numbers, segment_path
 from recorder.state import log_path
 from recorder.tally import Tally
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from recorder.journal import Journal
     from recorder.session_log import SessionLog
 
+_LOOK = 0.5  # seconds between looks for segments that can go
 _RETRY = 5.0  # seconds until a Log that could not be written is tried again
 
 
@@ -112,10 +114,11 @@ class Sealer:
         self._journal = journal
         self._interval = interval
         self._queue: queue.SimpleQueue[SessionLog | None] = queue.SimpleQueue()
-        self._needed: dict[int, int] = {}
+        self._waiting: dict[int, SessionLog] = {}
         self._later: list[tuple[float, SessionLog]] = []
         self._places = Places(journal.directory)
-        self._deleted_below = 0
+        self._look_again = 0.0
+        self._unnoted: list[int] = []
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.faults: list[str] = []
         self.sealed = 0
@@ -126,7 +129,7 @@ class Sealer:
 
     def add(self, log: SessionLog) -> None:
         """An ended session whose END is flushed."""
-        self._needed[log.number] = log.first_segment
+        self._waiting[log.number] = log
         self._queue.put(log)
 
     def stop(self) -> None:
@@ -149,6 +152,9 @@ class Sealer:
                     self._seal(log)
             self._sync()
             now = time.monotonic()
+            if now >= self._look_again or not going:
+                self._look_again = now + _LOOK
+                self._delete_segments()
             while self._later and (not going or self._later[0][0] <= now):
                 self._seal(self._later.pop(0)[1], last=not going)
 
@@ -170,28 +176,35 @@ class Sealer:
                 self._later.append((time.monotonic() + _RETRY, log))
             return
         self.sealed += 1
-        self._needed.pop(log.number, None)
-        self._delete_segments()
+        self._unnoted.append(log.number)
+        self._waiting.pop(log.number, None)
 
     def _records(self, log: SessionLog) -> Iterator[Framed]:
         if log.places is not None:
             yield from self._places.read(log.places)
             return
-        for number in segment_numbers(self._journal.directory):
-            if number >= log.first_segment:
-                with OpenSegment(segment_path(self._journal.directory, number)) as segment:
-                    yield from records_of(segment, log.number)
+        for number in log.segments:
+            with OpenSegment(segment_path(self._journal.directory, number)) as segment:
+                yield from records_of(segment, log.number)
 
     def _delete_segments(self) -> None:
-        # Read the writer's first: a session is in ``_needed`` before it leaves there.
-        first = self._journal.oldest_segment()
-        first = min((first, *tuple(self._needed.values())))
-        if first <= self._deleted_below:
+        # The order of reads matters: a session is waiting before it is not open.
+        current, needed = self._journal.segments_in_use()
+        for log in tuple(self._waiting.values()):
+            needed.update(log.segments)
+        directory = self._journal.directory
+        done = [n for n in segment_numbers(directory) if n < current and n not in needed]
+        if not done:
             return
-        self._deleted_below = first
-        for number in segment_numbers(self._journal.directory):
-            if number < first:
-                segment_path(self._journal.directory, number).unlink(missing_ok=True)
+        try:
+            if self._unnoted:
+                note_sealed(directory, self._unnoted)
+                self._unnoted = []
+            for number in done:
+                segment_path(directory, number).unlink(missing_ok=True)
+        except OSError as error:
+            if len(self.faults) < 100:
+                self.faults.append(f"segments could not be deleted: {error}")
 
 
 def records_of(segment: OpenSegment, session: int) -> Iterator[Framed]:

@@ -51,11 +51,11 @@ class SessionLog:
         "_verdicts",
         "ended",
         "entries",
-        "first_segment",
         "flags",
         "header",
         "number",
         "places",
+        "segments",
         "size",
         "summary",
     )
@@ -82,7 +82,8 @@ class SessionLog:
         self.header = header
         self.summary: dict[str, Any] = {}
         self.ended = False
-        self.first_segment = 0
+        self.segments: list[int] = []
+        """Numbers of the segments that hold records of it."""
         self.places: array[int] | None = array("Q")
 
     @property

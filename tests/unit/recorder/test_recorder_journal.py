@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from recorder.errors import RecorderError
 from recorder.log_reader import LogFile
 from recorder.reader import decoded, open_recording
 from recorder.records import CommandEntry, Event
+from recorder.sealed import note_sealed, read_sealed
 from recorder.segment import segment_numbers
 from recorder.streams import Hop, Streams
 
@@ -346,3 +348,53 @@ def test_a_record_that_can_not_be_packed_lets_nothing_move(tmp_path: Path) -> No
         assert verify.verify(found).status == verify.OK
         assert found.end is not None
         assert found.end.counts == (0, 0, 0, 0)
+
+
+def test_an_idle_session_pins_only_its_own_segments(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path, sealer=True, segment_bytes=10_000)
+    idle = journal.open(header(ULIDS[0]))
+    legs = Legs()
+    idle.spans([legs.passed(C, b"first")])
+    for n in range(1, 6):
+        log = journal.open(header(ULIDS[n]))
+        busy = Legs()
+        for _ in range(20):
+            log.spans([busy.passed(U, bytes(3000))])
+            journal.flush()
+        if n == 3:
+            idle.spans([legs.passed(C, b"second")])
+        log.end("closed", "x")
+        journal.flush()
+    sealer = journal._sealer
+    assert sealer is not None
+    deadline = time.monotonic() + 20
+    while len(segment_numbers(journal.directory)) > 4 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    left = segment_numbers(journal.directory)
+    assert set(idle.segments) <= set(left)
+    assert len(left) <= len(idle.segments) + 1
+    live = open_recording(tmp_path, ULIDS[0])
+    assert live.live
+    pieces = Streams(live).pieces(Hop(C, True))
+    assert b"".join(p.raw or b"" for p in pieces) == b"firstsecond"
+    os.close(journal._lock)
+    sealer.stop()
+    again = make_journal(tmp_path)
+    assert [p.stem for p in again.recovery.recovered] == [ULIDS[0]]
+    assert again.recovery.corrupt == []
+    assert again.recovery.notices == []
+    assert not (again.directory / "sealed").exists()
+    again.close()
+
+
+def test_the_list_of_sealed_sessions_may_be_torn(tmp_path: Path) -> None:
+    note_sealed(tmp_path, [1, 2])
+    note_sealed(tmp_path, [300])
+    assert read_sealed(tmp_path) == {1, 2, 300}
+    path = tmp_path / "sealed"
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_sealed(tmp_path) == {1, 2}
+    raw = bytearray(path.read_bytes())
+    raw[12] ^= 1
+    path.write_bytes(raw)
+    assert read_sealed(tmp_path) == {1}
