@@ -22,6 +22,10 @@ FORCED = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 """Settings without which our parser and the server's could read two different
 texts (THREATS row 57). Asked for at startup, and checked at the end of it."""
 
+SETTLED = {"search_path": "public"}
+"""What rules rely on when they read ``users`` as ``public.users``: stronger than
+the role's and the database's own setting. Not every server reports it back."""
+
 KEY_SIZE = 8
 """Bytes of the cancel keys that clients get: the process id's field and four
 bytes, all that protocol 3.0 has room for. 3.2 could take more, but then one
@@ -159,7 +163,7 @@ class Login:
 
     def _introduce(self) -> None:
         d = self._destined
-        parameters = {"user": d.user, "database": d.database, **self._asked, **FORCED}
+        parameters = {"user": d.user, "database": d.database, **self._asked, **FORCED, **SETTLED}
         self._outbox.send(_UP, messages.startup(parameters), Mark.OURS)
 
     def _read(self) -> list[Question]:

@@ -125,6 +125,7 @@ def test_whole() -> None:
             "application_name": "psql",
             "client_encoding": "UTF8",
             "standard_conforming_strings": "on",
+            "search_path": "public",
         }
     )
     assert s.sent(Side.UPSTREAM).startswith(first)

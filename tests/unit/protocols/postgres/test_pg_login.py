@@ -63,6 +63,7 @@ STARTUP = messages.startup(
         "database": "shop",
         "client_encoding": "UTF8",
         "standard_conforming_strings": "on",
+        "search_path": "public",
     }
 )
 
