@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import struct
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,25 @@ def trailer(end_offset: int) -> bytes:
     """The last 16 bytes of a Log: where its END record starts."""
     head = struct.pack("<Q4s", end_offset, TRAILER_MAGIC)
     return head + struct.pack("<I", framing.masked(crc32c(head)))
+
+
+def settle(paths: Iterable[Path]) -> None:
+    """Make Logs durable, with their names. Cheap some seconds after they were
+    written: the kernel has done it by itself. Raises ``OSError``."""
+    directories: set[Path] = set()
+    for path in paths:
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # somebody moved it away: theirs to look after
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+        directories.update(path.parents[:4])  # day, month, year, sessions
+    for directory in directories:
+        if directory.is_dir():
+            fsync_directory(directory)
 
 
 class LogWriter:
@@ -99,21 +119,24 @@ class LogWriter:
         if self._raw_size >= CHUNK:
             self._close_chunk()
 
-    def finish(self, end: list[Any]) -> None:
+    def finish(self, end: list[Any], durable: bool = True) -> None:
         """Write the END (its first seven elements are given), make the file
-        durable, and give it its name."""
+        durable, and give it its name. ``durable`` False leaves it to the
+        caller to ``settle`` the file before the journal may forget it."""
         self._close_chunk()
         body = self._packer.pack([*end[:7], self.records, self.chunks, self._link])
         place = self._offset
         self._put(framing.frame(framing.END, body, self._seed, place))
         self._put(trailer(place))
         self._write()
-        os.fsync(self._fd)
+        if durable:
+            os.fsync(self._fd)
         os.close(self._fd)
         self._fd = -1
         os.rename(self._temporary, self._path)
-        for directory in self._directories:
-            fsync_directory(directory)
+        if durable:
+            for directory in self._directories:
+                fsync_directory(directory)
 
     def abandon(self) -> None:
         """Leave nothing behind. Idempotent; harmless after ``finish``."""

@@ -16,22 +16,30 @@ from recorder.errors import FormatError, RecorderError
 from recorder.framing import Framed
 from recorder.header import header_of
 from recorder.log_reader import LogFile
-from recorder.log_writer import LogWriter
+from recorder.log_writer import LogWriter, settle
 from recorder.scan import Damage, OpenSegment, Places
 from recorder.sealed import note_sealed
 from recorder.segment import segment_numbers, segment_path
 from recorder.state import log_path
 from recorder.tally import Tally
+from recorder.verify import INCOMPLETE, OK, verify
 
 if TYPE_CHECKING:
     from recorder.journal import Journal
     from recorder.session_log import SessionLog
 
 _LOOK = 0.5  # seconds between looks for segments that can go
+_SETTLE = 8.0  # seconds after which most file systems have written by themselves
 _RETRY = 5.0  # seconds until a Log that could not be written is tried again
 
 
-def write_log(sessions: Path, found: Iterable[Framed], ended: bool, pause: float = 0.0) -> Path:
+def write_log(
+    sessions: Path,
+    found: Iterable[Framed],
+    ended: bool,
+    pause: float = 0.0,
+    durable: bool = True,
+) -> Path:
     """Write the Log of the session whose records are ``found``, in order.
 
     ``ended`` says that an END is among them; else the Log gets one with the
@@ -62,7 +70,7 @@ def write_log(sessions: Path, found: Iterable[Framed], ended: bool, pause: float
                 tally.resume()
             expected, last = seq + 1, at
             if record.kind == framing.END:
-                writer.finish(records.unpack(record.body, record.offset))
+                writer.finish(records.unpack(record.body, record.offset), durable)
                 return path
             writer.add(record.kind, record.body)
             if not ended and record.kind == framing.DATA:
@@ -90,7 +98,9 @@ def _is_there(path: Path, header: dict[str, Any]) -> bool:
         try:
             if log.header != header:
                 raise FormatError("another session of the same id has its Log already", 0)
-            if log.peek_end() is not None:
+            # A crash can leave a name without all of its bytes: look at each.
+            if verify(log).status in (OK, INCOMPLETE) and log.end is not None:
+                settle([path])
                 return True
         finally:
             log.close()
@@ -118,7 +128,9 @@ class Sealer:
         self._later: list[tuple[float, SessionLog]] = []
         self._places = Places(journal.directory)
         self._look_again = 0.0
+        self._sync_next = 0.0
         self._unnoted: list[int] = []
+        self._settling: list[tuple[float, Path, int]] = []
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.faults: list[str] = []
         self.sealed = 0
@@ -139,7 +151,7 @@ class Sealer:
         self._places.close()
 
     def _run(self) -> None:
-        going = True
+        going, now = True, 0.0
         while going:
             try:
                 log = self._queue.get(timeout=self._interval)
@@ -150,13 +162,18 @@ class Sealer:
                     going = False
                 else:
                     self._seal(log)
-            self._sync()
             now = time.monotonic()
-            if now >= self._look_again or not going:
+            if now >= self._sync_next:
+                self._sync_next = now + self._interval
+                self._sync()
+            if now >= self._look_again:
                 self._look_again = now + _LOOK
+                self._settle(now)
                 self._delete_segments()
             while self._later and (not going or self._later[0][0] <= now):
                 self._seal(self._later.pop(0)[1], last=not going)
+        self._settle(now + 2 * _SETTLE)
+        self._delete_segments()
 
     def _sync(self) -> None:
         journal = self._journal
@@ -166,7 +183,8 @@ class Sealer:
 
     def _seal(self, log: SessionLog, last: bool = False) -> None:
         try:
-            write_log(self._journal.sessions, self._records(log), True, 0.0005)
+            found = self._records(log)
+            path = write_log(self._journal.sessions, found, True, 0.0005, durable=False)
         except Exception as error:
             # Whatever it is, one session must not stop the sealing of others. The
             # journal keeps this one; recovery will try again at the latest.
@@ -176,8 +194,8 @@ class Sealer:
                 self._later.append((time.monotonic() + _RETRY, log))
             return
         self.sealed += 1
-        self._unnoted.append(log.number)
-        self._waiting.pop(log.number, None)
+        # Not out of ``_waiting`` yet: first the Log must be durable.
+        self._settling.append((time.monotonic() + _SETTLE, path, log.number))
 
     def _records(self, log: SessionLog) -> Iterator[Framed]:
         if log.places is not None:
@@ -186,6 +204,22 @@ class Sealer:
         for number in log.segments:
             with OpenSegment(segment_path(self._journal.directory, number)) as segment:
                 yield from records_of(segment, log.number)
+
+    def _settle(self, now: float) -> None:
+        due = [item for item in self._settling if item[0] <= now]
+        if not due:
+            return
+        del self._settling[: len(due)]
+        try:
+            settle(path for _, path, _ in due)
+        except OSError as error:
+            # They stay in ``_waiting``, so that the journal keeps them too.
+            if len(self.faults) < 100:
+                self.faults.append(f"Logs could not be made durable: {error}")
+            return
+        for _, _, number in due:
+            self._unnoted.append(number)
+            self._waiting.pop(number, None)
 
     def _delete_segments(self) -> None:
         # The order of reads matters: a session is waiting before it is not open.

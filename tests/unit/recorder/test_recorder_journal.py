@@ -350,7 +350,10 @@ def test_a_record_that_can_not_be_packed_lets_nothing_move(tmp_path: Path) -> No
         assert found.end.counts == (0, 0, 0, 0)
 
 
-def test_an_idle_session_pins_only_its_own_segments(tmp_path: Path) -> None:
+def test_an_idle_session_pins_only_its_own_segments(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recorder.seal._SETTLE", 0.1)
     journal = make_journal(tmp_path, sealer=True, segment_bytes=10_000)
     idle = journal.open(header(ULIDS[0]))
     legs = Legs()
