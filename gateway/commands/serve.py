@@ -23,6 +23,7 @@ from gateway.services import Services
 from gateway.supervisor import Supervisor
 from gateway.worker import Post, work
 from recorder.errors import RecorderError
+from recorder.recovery import recover_idle
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             raise CommandError("--workers takes 1 to 64", 2)
         check_loadable(config)
         sockets = open_sockets(config)
+        recover(config)
     except CommandError as error:
         print(f"gateway: {error}", file=sys.stderr)
         return error.code
@@ -85,6 +87,15 @@ def check_loadable(config: Config) -> None:
         raise CommandError(str(errors)) from errors
     except (OSError, ssl.SSLError) as error:
         raise CommandError(str(error)) from error
+
+
+def recover(config: Config) -> None:
+    """Recover the journals of workers that will not run this time (there were
+    more of them before); each worker recovers its own."""
+    try:
+        recover_idle(config.state)
+    except (RecorderError, OSError) as error:
+        print(f"gateway: a journal can't be recovered: {error}", file=sys.stderr, flush=True)
 
 
 def open_sockets(config: Config) -> list[socket.socket]:
