@@ -29,8 +29,9 @@ EPILOG = (
 )
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line, whole."""
+def parser(only: str = "") -> argparse.ArgumentParser:
+    """The command line: whole, or with just the command ``only``, which saves
+    importing what the others need."""
     top = argparse.ArgumentParser(
         prog="gateway",
         description="Wirewarden: a gateway that proves, judges, masks, holds and records "
@@ -39,14 +40,15 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"wirewarden {version('wirewarden')}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in (only,) if only in COMMANDS else COMMANDS:
         import_module(f"gateway.commands.{name}").add(commands)
     return top
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
-    arguments = parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = parser(words[0] if words else "").parse_args(words)
     try:
         code: int = arguments.run(arguments)
     except KeyboardInterrupt:
