@@ -172,27 +172,39 @@ class Login:
             raw = self._intake.message(_LIMIT, allowed)
             if raw is None:
                 return []
-            kind, payload = raw[:1], raw[5:]
-            if kind == b"R":
-                if questions := self._authentication(raw, payload):
-                    return questions
-            elif kind == b"E":
-                own = self._destined.own
-                quotes = own is not None and bool(own.spans(payload))
-                self._outbox.take(_UP, raw, Mark.SECRET if quotes else Mark.PLAIN)
-                self._failed(payload, quotes)
-            elif kind == b"Z":
-                self._ready(raw, payload)
-            elif kind == b"K":
-                self._outbox.take(_UP, raw, Mark.SECRET)
-                self._keep(payload)
-            elif kind == b"v":
-                # We asked for 3.0 without options: there is nothing to give up.
-                self._outbox.take(_UP, raw)
-            else:
-                if kind == b"S":
-                    self._note(payload)
-                self._tell(raw, payload)
+            known = self._outbox.arrived[_UP]
+            try:
+                questions = self._message(raw, raw[5:])
+            except WireError:
+                if self._outbox.arrived[_UP] == known:
+                    # Refused before it was put on record; nobody knows what is in it.
+                    self._outbox.take(_UP, raw, Mark.SECRET)
+                raise
+            if questions:
+                return questions
+        return []
+
+    def _message(self, raw: bytes, payload: bytes) -> list[Question]:
+        kind = raw[:1]
+        if kind == b"R":
+            return self._authentication(raw, payload)
+        if kind == b"E":
+            own = self._destined.own
+            quotes = own is not None and bool(own.spans(payload))
+            self._outbox.take(_UP, raw, Mark.SECRET if quotes else Mark.PLAIN)
+            self._failed(payload, quotes)
+        elif kind == b"Z":
+            self._ready(raw, payload)
+        elif kind == b"K":
+            self._outbox.take(_UP, raw, Mark.SECRET)
+            self._keep(payload)
+        elif kind == b"v":
+            # We asked for 3.0 without options: there is nothing to give up.
+            self._outbox.take(_UP, raw)
+        else:
+            if kind == b"S":
+                self._note(payload)
+            self._tell(raw, payload)
         return []
 
     def _authentication(self, raw: bytes, payload: bytes) -> list[Question]:

@@ -132,6 +132,8 @@ class ServerLane:
     @property
     def unforwarded(self) -> int:
         """Bytes that are not in the outbox yet."""
+        if self.over:
+            return 0
         return self._base + len(self._buf) + self._size - self._outbox.arrived[UPSTREAM]
 
     def receive(self, data: bytes) -> list[Question]:
