@@ -61,6 +61,10 @@ _TEXTS: Final = frozenset(b"DHWqp")
 _NAMES: Final = frozenset(b"stcdn")
 _RAISERS: Final = (b"exec_stmt_", b"PLy_", b"plperl_", b"pltcl_", b"do_util_")
 """Routines in which a function's own code words the error, names and all."""
+_INSIDE: Final = frozenset(b"Wqp")
+"""Fields of an error that happened inside of something else than the text."""
+_ABOUT_TEXT: Final = frozenset((b"aclcheck_error",))
+"""Routines whose errors name an object of the catalog, and no place."""
 
 REPORTS: Final = frozenset((b"application_name", b"search_path"))
 """Settings that the server reports and a client can put any text into."""
@@ -74,13 +78,17 @@ MASKED: Final = b"[masked]"
 def withheld(raw: bytes, *, keep_syntax: bool) -> bytes:
     """An ErrorResponse or NoticeResponse (a whole frame) without the texts
     that may quote values. ``keep_syntax``: the command is fully understood,
-    so an error of class 42 that the server worded itself names only what the
-    client wrote. Errors: ``WireError`` of the upstream on a malformed one."""
+    so an error of class 42 that the server worded itself, and that points at a
+    place in the text, names only what the client wrote; one without a place, or
+    with a context, may be about a value (``current_setting(email)``,
+    ``email::regtype``). Errors: ``WireError`` of the upstream on a malformed one."""
     fields = read_fields(raw, 5, len(raw))
     state = next(value for code, value in fields if code == 67)
     routine = next((value for code, value in fields if code == 82), b"")
     raised = not routine or routine.startswith(_RAISERS)
-    if keep_syntax and state[:2] == b"42" and not raised:
+    codes = {code for code, _ in fields}
+    about_text = codes.isdisjoint(_INSIDE) and (80 in codes or routine in _ABOUT_TEXT)
+    if keep_syntax and state[:2] == b"42" and not raised and about_text:
         return raw
     known = CLASSES.get(state[:2])
     kept: list[tuple[int, bytes]] = []

@@ -213,9 +213,19 @@ def test_raised_errors_lose_their_names_and_codes_too() -> None:
 def test_the_syntax_errors_of_a_known_command_keep_their_text() -> None:
     s = Session(masking, masked=True)
     s.client(query(TEXT))
-    raw = error("42703", 'column "emial" does not exist', R="errorMissingColumn")
+    raw = error("42703", 'column "emial" does not exist', P="8", R="errorMissingColumn")
     s.server(raw + ready())
     assert s.sent[CLIENT] == raw + ready()
+
+
+def test_an_error_of_that_class_may_be_about_a_value() -> None:
+    """``current_setting(email)`` has no place, ``email::regtype`` a context."""
+    for more in ({"R": "find_option"}, {"R": "scanner_yyerror", "P": "4", "W": "type a@x.org"}):
+        s = Session(masking, masked=True)
+        s.client(query(TEXT))
+        s.server(error("42704", 'unrecognized "a@x.org"', **more) + ready())
+        assert b"a@x.org" not in s.sent[CLIENT]
+        assert kinds(s.sent[CLIENT]) == "EZ"
 
 
 def test_payloads_and_reports_on_a_masked_target() -> None:
