@@ -1,0 +1,124 @@
+"""Gateways that many of the threats share: they cost a second each to start."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from audit import audit
+from mock_upstream import NO_PASSWORD, MockUpstream, Script
+from stack import Stack
+
+from gateway.demo.postgres import Server
+
+READERS = """
+version = 1
+default = "deny"
+
+[[rule]]
+id = "agents-read"
+on = ["sql.select", "sql.show", "sql.explain"]
+effects = ["read"]
+verdict = "allow"
+
+[[rule]]
+id = "agents-begin-and-end"
+on = "sql.transaction"
+verdict = "allow"
+
+[[rule]]
+id = "no-unbounded-write"
+on = ["sql.update", "sql.delete"]
+where = { has_where = false }
+verdict = "block"
+message = "{verb} without WHERE on {tables}"
+"""
+"""Reads and transactions, nothing else."""
+
+MASKED = """
+version = 1
+default = "deny"
+
+[[rule]]
+id = "everything"
+on = "sql.*"
+incomplete = true
+verdict = "allow"
+
+[[rule]]
+id = "personal"
+on = "sql.*"
+verdict = "mask"
+mask = [
+    { columns = "*.email", with = "partial-email" },
+    { columns = "*.ssn", with = "keep-last", args = { n = 4 } },
+]
+unresolved = "block"
+message = "personal data is masked"
+"""
+"""Everything may run (as a superuser), and two columns are masked."""
+
+
+@pytest.fixture(scope="session")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Stack]]:
+    """Starts gateways that live as long as the tests. At the end each of
+    their recordings must verify, and none may have met an internal error."""
+    made: list[Stack] = []
+
+    def start(server: Any, **more: Any) -> Stack:
+        stack = Stack(tmp_path_factory.mktemp("threats"), server, **more)
+        made.append(stack)
+        return stack.start()
+
+    yield start
+    try:
+        for stack in made:
+            audit(stack)
+    finally:
+        for stack in made:
+            stack.stop()
+
+
+@pytest.fixture(scope="session")
+def anything(started: Callable[..., Stack], pg: Server) -> Stack:
+    """A gateway that allows everything."""
+    return started(pg)
+
+
+@pytest.fixture(scope="session")
+def readers(started: Callable[..., Stack], pg: Server) -> Stack:
+    """A gateway that allows reads and transactions only."""
+    return started(pg, policy=READERS)
+
+
+@pytest.fixture(scope="session")
+def masked(started: Callable[..., Stack], pg: Server) -> Stack:
+    """A gateway that allows everything and masks e-mail and ssn."""
+    return started(pg, policy=MASKED)
+
+
+class Staged:
+    """A gateway before a mock: ``mock.script`` is what the next call does."""
+
+    def __init__(self, stack: Stack, mock: MockUpstream) -> None:
+        self.stack = stack
+        self.mock = mock
+
+    def play(self, script: Script | None, *, raw: bool = False) -> Stack:
+        self.mock.script, self.mock.raw = script, raw
+        return self.stack
+
+
+@pytest.fixture(scope="session")
+def staged(started: Callable[..., Stack]) -> Iterator[Staged]:
+    """A gateway that allows everything, before a mock of a server."""
+    mock = MockUpstream()
+    yield Staged(started(mock, target=NO_PASSWORD), mock)
+    mock.close()
+    assert not mock.trouble, mock.trouble
