@@ -1,0 +1,55 @@
+"""Scenarios of one part alone, in this process: no sockets, no contenders."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from bench.figures import Check, Metric
+from bench.lab import Lab, Settings
+from bench.scenario import Measure
+
+
+class Alone:
+    """``entrants`` are variants of the part. ``turn`` measures one of them."""
+
+    name = ""
+    about = ""
+    metrics: tuple[Metric, ...] = ()
+    entrants: tuple[str, ...] = ("alone",)
+    most_rounds = 0
+    warm_up = True
+
+    def cases(self, settings: Settings) -> Sequence[str]:
+        raise NotImplementedError
+
+    def prepare(self, lab: Lab) -> None:
+        """What is needed before the first turn."""
+
+    def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
+        raise NotImplementedError
+
+    def checks(self) -> list[Check]:
+        """What the turns showed."""
+        return []
+
+    @contextlib.contextmanager
+    def stage(self, lab: Lab, checks: list[Check], skipped: dict[str, str]) -> Iterator[Measure]:
+        self.prepare(lab)
+        usual = 0.05 if lab.settings.smoke else min(1.0, lab.settings.seconds / 2)
+        yield lambda case, entrant, warm: self.turn(lab, entrant, case, 0.05 if warm else usual)
+        checks += self.checks()
+
+
+def per_call(work: Callable[[], object], seconds: float) -> float:
+    """Seconds that one call of ``work`` takes, over at least ``seconds``."""
+    count, spent = 1, 0.0
+    while True:
+        start = time.perf_counter()
+        for _ in range(count):
+            work()
+        spent = time.perf_counter() - start
+        if spent >= seconds:
+            return spent / count
+        count = max(count * 2, int(count * seconds / max(spent, 1e-6)))

@@ -1,0 +1,210 @@
+"""Who runs against whom: each in a process of its own, before one PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol as Interface
+
+from bench.figures import BenchFault, Check
+from bench.process import Meter
+from gateway.demo.postgres import SUPERUSER, Server, free_port
+
+DATABASE = "bench"
+START_SECONDS = 20.0
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Missing(Exception):
+    """The contender isn't installed; says how to get it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """Where a client connects, and as whom. TLS is off everywhere."""
+
+    port: int
+    user: str
+    password: str
+    host: str = "127.0.0.1"
+
+    @property
+    def dsn(self) -> str:
+        return (
+            f"host={self.host} port={self.port} user={self.user} password={self.password} "
+            f"dbname={DATABASE} sslmode=disable gssencmode=disable"
+        )
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What pgbench and psql read."""
+        return os.environ | {
+            "PGHOST": self.host,
+            "PGPORT": str(self.port),
+            "PGUSER": self.user,
+            "PGPASSWORD": self.password,
+            "PGDATABASE": DATABASE,
+            "PGSSLMODE": "disable",
+            "PGGSSENCMODE": "disable",
+        }
+
+
+class Contender(Interface):
+    """One of those compared. ``meter`` is None where there is no process of
+    its own."""
+
+    name: str
+
+    @property
+    def door(self) -> Door: ...
+    @property
+    def meter(self) -> Meter | None: ...
+    def start(self) -> None:
+        """Raises Missing, BenchFault."""
+
+    def stop(self) -> list[Check]:
+        """End it; what is to be said about the work that it did."""
+
+
+class Direct:
+    """Straight to PostgreSQL."""
+
+    name = "direct"
+    meter = None
+
+    def __init__(self, server: Server) -> None:
+        self.door = Door(server.port, SUPERUSER, server.password)
+
+    def start(self) -> None:
+        pass
+
+    def stop(self) -> list[Check]:
+        return []
+
+
+class Process:
+    """What the contenders with a process share."""
+
+    name = ""
+    door: Door
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.folder = Path()
+
+    @property
+    def meter(self) -> Meter | None:
+        return Meter(self.process.pid) if self.process is not None else None
+
+    def _launch(
+        self, arguments: list[str | Path], ready: Callable[[str], bool], user: str | None = None
+    ) -> None:
+        """Start it and wait until ``ready`` likes what it printed."""
+        log = self.folder / "output"
+        with log.open("wb") as sink:
+            self.process = subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, user=user, cwd=ROOT
+            )
+        end = time.monotonic() + START_SECONDS
+        while time.monotonic() < end and self.process.poll() is None:
+            if ready(self.output()):
+                return
+            time.sleep(0.02)
+        said = self.output()[-800:]
+        self.stop()
+        raise BenchFault(f"{self.name} did not start: {said}")
+
+    def output(self) -> str:
+        log = self.folder / "output"
+        return log.read_text(errors="backslashreplace") if log.exists() else ""
+
+    def stop(self) -> list[Check]:
+        self._end()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        return []
+
+    def _end(self) -> int | None:
+        """Its exit code, None when it had to be killed."""
+        process, self.process = self.process, None
+        if process is None:
+            return 0
+        process.send_signal(signal.SIGTERM)
+        try:
+            return process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            return None
+
+
+class BareRelay(Process):
+    """``bench.bare_relay``."""
+
+    name = "bare relay"
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def start(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-relay-"))
+        server = self._server
+        self._launch(
+            [sys.executable, "-m", "bench.bare_relay", server.host, str(server.port)],
+            lambda said: said.startswith("ready ") and said.endswith("\n"),
+        )
+        self.door = Door(int(self.output().split()[1]), SUPERUSER, server.password)
+
+
+PGBOUNCER = """\
+[databases]
+* = host={host} port={upstream}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = scram-sha-256
+auth_file = {folder}/users
+pool_mode = session
+max_client_conn = 5000
+default_pool_size = 2000
+ignore_startup_parameters = extra_float_digits
+log_connections = 0
+log_disconnections = 0
+"""
+
+
+class Pgbouncer(Process):
+    """pgbouncer as Debian packages it, in session mode."""
+
+    name = "pgbouncer"
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def start(self) -> None:
+        program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            raise Missing("apt-get install pgbouncer")
+        folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-pgbouncer-"))
+        server, port = self._server, free_port()
+        (folder / "users").write_text(f'"{SUPERUSER}" "{server.password}"\n')
+        (folder / "ini").write_text(
+            PGBOUNCER.format(host=server.host, upstream=server.port, port=port, folder=folder)
+        )
+        user = None
+        if os.geteuid() == 0:  # it refuses to run as root
+            user = "postgres"
+            for path in (folder, folder / "users", folder / "ini"):
+                shutil.chown(path, user)
+        self.door = Door(port, SUPERUSER, server.password)
+        self._launch([program, folder / "ini"], lambda said: "process up" in said, user)

@@ -1,0 +1,81 @@
+"""What a process has used, read from /proc."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+TICK = os.sysconf("SC_CLK_TCK")
+"""CPU time in /proc is counted in these parts of a second (10 ms on Linux)."""
+QUIET_SECONDS = 0.1
+
+
+class Meter:
+    """A process and its descendants. CPU of descendants that ended is lost."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def _tree(self) -> list[int]:
+        found, waiting = [], [self.pid]
+        while waiting:
+            pid = waiting.pop()
+            found.append(pid)
+            for children in Path(f"/proc/{pid}/task").glob("*/children"):
+                try:
+                    waiting += map(int, children.read_text().split())
+                except OSError:
+                    continue  # the thread ended
+        return found
+
+    def cpu(self) -> float:
+        """Seconds of CPU, user and system, since the start."""
+        total = 0
+        for pid in self._tree():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            total += int(fields[11]) + int(fields[12])
+        return total / TICK
+
+    def _status(self, key: str) -> int:
+        total = 0
+        for pid in self._tree():
+            try:
+                lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+            except OSError:
+                continue
+            for line in lines:
+                if line.startswith(key):
+                    total += int(line.split()[1]) * 1024
+        return total
+
+    def rss(self) -> int:
+        """Resident bytes now."""
+        return self._status("VmRSS:")
+
+    def peak(self) -> int:
+        """Resident bytes at most, since the start or ``forget_peak``."""
+        return self._status("VmHWM:")
+
+    def forget_peak(self) -> None:
+        """Let the peak be counted from now on (proc(5), clear_refs)."""
+        for pid in self._tree():
+            try:
+                Path(f"/proc/{pid}/clear_refs").write_text("5")
+            except OSError:
+                continue  # errs towards a peak that is too high
+
+    def settle(self, most: float = 20.0) -> None:
+        """Wait until it rests (the gateway closes and seals what has ended),
+        at most ``most`` seconds."""
+        end = time.monotonic() + most
+        before = self.cpu()
+        while time.monotonic() < end:
+            time.sleep(QUIET_SECONDS)
+            now = self.cpu()
+            if now - before < 2 / TICK:
+                return
+            before = now

@@ -1,0 +1,95 @@
+"""Masks and detectors, apart from everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.alone import Alone, per_call
+from bench.figures import BenchFault, Metric
+from bench.lab import Lab, Settings
+from gateway.policy.detectors import DETECTORS, SEPARATOR, screen
+from gateway.policy.masks import MASKS, build
+from gateway.policy.own import own_screen
+
+KEY = b"a key of the bench alone"
+SIZE = 1 << 20
+PLAIN = b"Order %d was packed by crew %d and left for City %d with note nothing special"
+HITS = (b"person%d@mail.example", b"%03d-12-%04d", b"4111 1111 1111 1111")
+SHOWN = ("email", "card", "ssn", "iban", "phone", "jwt", "github-token", "private-key")
+"""The kinds that are measured one by one; ``all of them`` has every kind."""
+
+
+class Masks(Alone):
+    """Mask functions on values of about twenty bytes."""
+
+    name = "masks"
+    about = "mask functions on single values (person123@mail.example)"
+    metrics = (Metric("time", "ns/value", "less"), Metric("speed", "MB/s", "more"))
+    entrants = tuple(sorted(MASKS))
+
+    def cases(self, settings: Settings) -> Sequence[str]:
+        return ["1,000 values"]
+
+    def prepare(self, lab: Lab) -> None:
+        self._values = [b"person%d@mail.example" % n for n in range(1000)]
+        self._bytes = sum(map(len, self._values))
+
+    def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
+        apply, values = build(entrant, {}, KEY), self._values
+        if any(apply(value) == value for value in values):
+            raise BenchFault(f"{entrant} left a value as it was")
+        took = per_call(lambda: [apply(value) for value in values], seconds)
+        return {"time": took / len(values) * 1e9, "speed": self._bytes / took / 1e6}
+
+
+class Detectors(Alone):
+    """Screens on joined values, as results are scanned."""
+
+    name = "detectors"
+    about = "looking for what must not be shown in 1 MB of joined values"
+    metrics = (Metric("speed", "MB/s", "more"), Metric("hits", "/MB"))
+    entrants = (*SHOWN, "all of them", "1,000 own secrets")
+
+    def cases(self, settings: Settings) -> Sequence[str]:
+        return ["no hits", "a hit in each 100th value", "a hit in each value"]
+
+    def prepare(self, lab: Lab) -> None:
+        self._data = {
+            case: _values(every)
+            for case, every in zip(self.cases(lab.settings), (0, 100, 1), strict=True)
+        }
+        secrets = [b"secret-%d-of-the-gateway" % n for n in range(1000)]
+        own = own_screen(secrets)
+        if own is None:
+            raise BenchFault("secrets gave no screen")
+        self._screens = {kind: screen([kind]) for kind in SHOWN} | {
+            "all of them": screen(DETECTORS),
+            "1,000 own secrets": own,
+        }
+
+    def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
+        spans, data = self._screens[entrant].spans, self._data[case]
+        found = len(spans(data))
+        if entrant == "email" and bool(found) is (case == "no hits"):
+            raise BenchFault(f"{found} addresses found where there are {case}")
+        took = per_call(lambda: spans(data), seconds)
+        return {"speed": len(data) / took / 1e6, "hits": found / (len(data) / 1e6)}
+
+
+def _values(every: int) -> bytes:
+    """About a megabyte of values; one in ``every`` is personal (0: none)."""
+    values: list[bytes] = []
+    size = n = 0
+    while size < SIZE:
+        n += 1
+        if every and n % every == 0:
+            form = HITS[n // every % len(HITS)]
+            value = form % ((n % 700 + 1,) * form.count(b"%")) if b"%" in form else form
+        else:
+            value = PLAIN % (n, n % 17, n % 1000)
+        values.append(value)
+        size += len(value) + 1
+    return SEPARATOR.join(values) + SEPARATOR
+
+
+SCENARIOS = (Masks(), Detectors())

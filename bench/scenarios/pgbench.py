@@ -1,0 +1,124 @@
+"""pgbench: short transactions, by protocol and number of clients."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.contenders import Contender
+from bench.figures import BenchFault, Metric
+from bench.lab import Lab, Settings
+from bench.scenario import Contest
+
+CONNECT_SECONDS = 60.0
+AFTER_CONNECT = 0.02
+"""From the last client's socket to the first transaction, roughly."""
+BEFORE_END = 0.1
+_TPS = re.compile(r"tps = ([\d.]+) \(without")
+_LATENCY = re.compile(r"latency average = ([\d.]+) ms")
+_COUNT = re.compile(r"transactions actually processed: (\d+)")
+_FAILED = re.compile(r"failed transactions: (\d+)")
+
+
+class Pgbench(Contest):
+    """``pgbench`` with ``options`` in protocol ``mode``."""
+
+    metrics = (
+        Metric("tps", "/s", "more"),
+        Metric("latency", "ms", "less"),
+        Metric("cpu", "µs/tx", "less"),
+        Metric("cpu after", "µs/tx", "less"),
+        Metric("peak", "MB", "less"),
+    )
+
+    def __init__(
+        self, name: str, about: str, mode: str, options: Sequence[str], clients: int = 0
+    ) -> None:
+        self.name = name
+        self.about = about
+        self._mode = mode
+        self._options = tuple(options)
+        self._clients = clients
+
+    def cases(self, settings: Settings) -> Sequence[str]:
+        fixed = (min(self._clients, max(settings.clients)),) if self._clients else ()
+        return [f"-c {n}" for n in fixed or settings.clients]
+
+    def prepare(self, lab: Lab) -> None:
+        lab.accounts()
+
+    def turn(self, lab: Lab, contender: Contender, case: str, warm: bool) -> Mapping[str, float]:
+        clients = int(case.split()[1])
+        smoke = lab.settings.smoke
+        seconds = 1 if warm else lab.settings.seconds
+        length = ("-t", "20") if smoke else ("-T", str(seconds))
+        meter = contender.meter
+        if meter is not None:
+            meter.forget_peak()
+        process = subprocess.Popen(
+            [
+                lab.tool("pgbench"), *self._options, "-n", "-M", self._mode,
+                "-c", str(clients), "-j", "1", *length,
+            ],
+            env=contender.door.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )  # fmt: skip
+        try:
+            # CPU is counted while transactions run, not while clients connect.
+            _await_clients(process, clients)
+            start, before = time.monotonic(), meter.cpu() if meter else 0.0
+            time.sleep(0.01 if smoke else max(0.0, seconds - AFTER_CONNECT - BEFORE_END))
+            window, spent = time.monotonic() - start, (meter.cpu() if meter else 0.0) - before
+            out, err = process.communicate(timeout=seconds + CONNECT_SECONDS)
+        except BaseException:
+            process.kill()
+            process.communicate()
+            raise
+        found = [pattern.search(out) for pattern in (_TPS, _LATENCY, _COUNT)]
+        failed = _FAILED.search(out)
+        if process.returncode or not all(found) or (failed and int(failed[1])):
+            raise BenchFault(f"pgbench {contender.name} {case}: {(err or out).strip()[-500:]}")
+        tps, latency, count = (float(match[1]) for match in found if match)
+        measured = {"tps": tps, "latency": latency}
+        if meter is not None and tps and count:
+            ended = meter.cpu()
+            meter.settle()
+            measured["cpu"] = spent / window / tps * 1e6
+            measured["cpu after"] = (meter.cpu() - ended) / count * 1e6
+            measured["peak"] = meter.peak() / 1e6
+        return measured
+
+
+def _await_clients(process: subprocess.Popen[str], clients: int) -> None:
+    """Until pgbench has opened all its connections. With one client its
+    connection for looking around counts as that one."""
+    end = time.monotonic() + CONNECT_SECONDS
+    while process.poll() is None and time.monotonic() < end:
+        if _sockets(process.pid) >= clients:
+            break
+        time.sleep(0.002)
+    time.sleep(AFTER_CONNECT)
+
+
+def _sockets(pid: int) -> int:
+    count = 0
+    try:
+        for link in Path(f"/proc/{pid}/fd").iterdir():
+            count += str(link.readlink()).startswith("socket:")
+    except OSError:
+        pass  # it ended, or a descriptor closed meanwhile
+    return count
+
+
+SELECT = "one row by its key (pgbench -S)"
+SCENARIOS = (
+    Pgbench("select-simple", f"{SELECT}, simple protocol", "simple", ("-S",)),
+    Pgbench("select-extended", f"{SELECT}, extended protocol", "extended", ("-S",)),
+    Pgbench("select-prepared", f"{SELECT}, prepared statements", "prepared", ("-S",)),
+    Pgbench("tpcb", "pgbench's TPC-B-like transaction of 7 commands, prepared", "prepared", (), 8),
+)

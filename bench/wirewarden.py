@@ -1,0 +1,150 @@
+"""The gateway as a contender, with a policy and with recording."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from bench.contenders import DATABASE, ROOT, Door, Process
+from bench.figures import Check
+from gateway.demo.issuer import DemoIssuer
+from gateway.demo.postgres import SUPERUSER, Server, free_port
+from recorder.catalog import catalog
+
+CONFIG = """\
+version = 1
+state = "state"
+policy = "policy.toml"
+
+[recording]
+durability = "{durability}"
+low_water = "64MiB"
+critical = "16MiB"
+
+[limits]
+connections = 10000
+per_address = 10000
+
+[[listener]]
+address = "127.0.0.1:{port}"
+protocol = "postgres"
+target = "db"
+tls = "off"
+
+[issuer.bench]
+iss = "{iss}"
+audience = "{audience}"
+algorithms = ["ES256"]
+jwks = "issuer/jwks.json"
+kind = "agent"
+
+[target.db]
+protocol = "postgres"
+upstream = "{host}:{upstream}"
+user = "{user}"
+password = "ref+file://upstream-password"
+database = "{database}"
+tls = "disable"
+"""
+
+
+def write_config(folder: Path, server: Server, durability: str) -> Door:
+    """Write ``gateway.toml`` and all that it names into ``folder``; where the
+    gateway will listen, and the token to come with."""
+    port = free_port()
+    issuer = DemoIssuer(folder / "issuer")
+    shutil.copyfile(Path(__file__).with_name("policy.toml"), folder / "policy.toml")
+    secret = folder / "upstream-password"
+    secret.touch(mode=0o600)
+    secret.write_text(server.password)
+    (folder / "gateway.toml").write_text(
+        CONFIG.format(
+            durability=durability,
+            port=port,
+            iss=issuer.iss,
+            audience=issuer.audience,
+            host=server.host,
+            upstream=server.port,
+            user=SUPERUSER,
+            database=DATABASE,
+        )
+    )
+    return Door(port, "agent", issuer.token("agent", seconds=86400))
+
+
+class Wirewarden(Process):
+    """One worker, the policy of the bench, recording ``os`` or ``disk``.
+
+    ``stop`` verifies all that was recorded since the start.
+    """
+
+    def __init__(self, server: Server, durability: str) -> None:
+        super().__init__()
+        self.name = f"gateway {durability}"
+        self._server = server
+        self._durability = durability
+
+    def start(self) -> None:
+        folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-gateway-"))
+        self.door = write_config(folder, self._server, self._durability)
+        self._launch(
+            [sys.executable, "-m", "gateway.cli", "serve", "-c", folder / "gateway.toml"],
+            lambda said: "gateway: ready" in said,
+        )
+
+    def stop(self) -> list[Check]:
+        """End it, verify every recording that it made, remove them."""
+        code = self._end()
+        said = [
+            line
+            for line in self.output().splitlines()
+            if not line.startswith(("gateway: postgres on", "gateway: ready"))
+        ]
+        checks = [
+            Check(
+                f"{self.name} ended well",
+                code == 0 and not said,
+                f"exit code {code}" + (f": {said[-1]}" if said else ""),
+            )
+        ]
+        try:
+            checks.append(self._verified())
+        finally:
+            shutil.rmtree(self.folder, ignore_errors=True)
+        return checks
+
+    def _recorder(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "recorder.cli", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            env=os.environ | {"WIREWARDEN_STATE": str(self.folder / "state")},
+        )
+
+    def _verified(self) -> Check:
+        name = f"{self.name}: recordings verify"
+        sessions = [line.as_dict() for line in catalog(self.folder / "state")]
+        if not sessions:
+            return Check(name, False, "nothing was recorded")
+        done = self._recorder("verify", "--all", "--json")
+        verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+        bad = [v for v in verdicts if not v["status"].startswith("OK")]
+        good = done.returncode == 0 and not bad and len(verdicts) == len(sessions)
+        counts = {
+            name: sum(s[name] for s in sessions)
+            for name in ("allowed", "masked", "held", "blocked")
+        }
+        size = sum(s["bytes"] or 0 for s in sessions)
+        said = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
+        detail = f"{len(verdicts)} sessions, {size / 1e6:,.1f} MB, verdicts: {said}"
+        if not good:
+            why = f"{bad[0]['status']}: {bad[0]['message']}" if bad else done.stderr.strip()
+            detail += f"; exit code {done.returncode}, {len(bad)} bad; {why}"
+        return Check(name, good, detail)
