@@ -67,10 +67,9 @@ class RespStack(Stack):
         text = text.replace('"postgres"', '"resp"').replace('database = "resp"\n', "")
         self.config_file.write_text(text.replace('databases = ["*"]\n', ""))
 
-    def cli(self, *words: str, stdin: str | None = None, token: str = "", **more: str) -> str:
-        options = [f"--{name}" for name in more]
+    def cli(self, *words: str, stdin: str | None = None, token: str = "") -> str:
         done = subprocess.run(
-            ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *options, *words],
+            ["redis-cli", "-h", "127.0.0.1", "-p", str(self.port), *words],
             input=stdin,
             capture_output=True,
             text=True,
@@ -181,6 +180,20 @@ def test_subscribing(stack: RespStack) -> None:
 
 def test_a_wrong_token_is_refused(stack: RespStack) -> None:
     assert "WRONGPASS" in stack.cli("GET", "greeting", token="nonsense")
+
+
+def test_tls(redis: Redis, tmp_path: Path) -> None:
+    with RespStack(tmp_path, redis, tls="require") as stack:
+        ca = str(stack.certificate)
+        assert stack.cli("--tls", "--cacert", ca, "SET", "over", "tls") == "OK\n"
+        assert stack.cli("--tls", "--cacert", ca, "GET", "over") == "tls\n"
+        assert "the gateway requires TLS" in stack.cli("GET", "over")
+
+
+def test_explain_judges_resp(stack: RespStack) -> None:
+    done = stack.gateway("explain", "FLUSHALL")
+    assert done.returncode == 3, done.stderr
+    assert "no-wiping" in done.stdout
 
 
 def test_every_session_verifies(stack: RespStack) -> None:
