@@ -117,7 +117,7 @@ class Relay:
 
     def allowed(self, command: Command, decision: Decision) -> Allow:
         """The Allow for ``decision``, remembering the masks of its result."""
-        if not decision.masks:
+        if not decision.masks and not decision.standing:
             return Allow()
         if command.phase is Phase.RUN:
             self._masked[command.number] = decision

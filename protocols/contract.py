@@ -182,11 +182,14 @@ class Command:
 class Column:
     """One column of a result. ``origins`` are the base columns behind it
     (``public.users.email``); () means a computed value that reads no column
-    that matters (a constant, ``count(*)``); None means unknown."""
+    that matters (a constant, ``count(*)``); None means unknown.  ``exact`` False:
+    the value is computed, ``origins`` are all columns that it could be computed
+    from, and no single one of them is what it shows."""
 
     name: str
     type: str
     origins: tuple[str, ...] | None
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

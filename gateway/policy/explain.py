@@ -10,7 +10,7 @@ from gateway.policy.globs import compile_globs
 from gateway.policy.judge import judge
 from gateway.policy.policy import Policy
 from gateway.policy.principal import Principal
-from gateway.policy.rules import Rule, plain
+from gateway.policy.rules import OBJECTS, Rule, plain
 from gateway.policy.verdicts import Decision, Verdict
 from protocols.contract import Command, Part
 
@@ -47,6 +47,7 @@ class Explanation:
             "rules": list(d.rules),
             "reason": d.reason,
             "masks": list(d.masks),
+            "standing": list(d.standing),
             "shadow": list(d.shadow),
             "policy": d.policy,
             "approvals": [
@@ -85,6 +86,8 @@ class Explanation:
             lines.append(f"  asks {need.count} of {groups}, for {need.ttl:g} s ({need.rule})")
         if d.masks:
             lines.append(f"  masks by {', '.join(d.masks)}")
+        if d.standing:
+            lines.append(f"  masks what comes from their tables: {', '.join(d.standing)}")
         if d.shadow:
             lines.append(f"  in shadow: {', '.join(d.shadow)}")
         for number, (action, facts) in enumerate(zip(self.actions, self.facts, strict=True)):
@@ -142,6 +145,10 @@ def _row(  # noqa: PLR0917 - what judge gets, and which of it
             failed, value = "incomplete", part.why_incomplete or True
         if not failed and rule.verdict is Verdict.MASK:
             note = _permission(part, rule, command, principal, now)
+        elif failed.removeprefix("where.") in OBJECTS and _stands(
+            rule, part, command, principal, now
+        ):
+            note = "stands: masks what comes from there under other names"
     return Row(
         part=number,
         rule=rule.id,
@@ -153,6 +160,15 @@ def _row(  # noqa: PLR0917 - what judge gets, and which of it
         value=value,
         note=note,
     )
+
+
+def _stands(
+    rule: Rule, part: Part, command: Command, principal: Principal, now: datetime | None
+) -> bool:
+    if rule.verdict is not Verdict.MASK or not rule.objects or rule.shadow:
+        return False
+    tests = (*rule.who, *rule.besides, *rule.volatile)
+    return all(test(part, command, principal, now) for test in tests)
 
 
 def _permission(
@@ -169,7 +185,9 @@ def _line(row: Row) -> str:
     mode = " (shadow)" if row.shadow else ""
     head = f"{'+' if row.matched else '-'} {row.rule} [{row.verdict}{mode}, line {row.line}]"
     if not row.matched:
-        return f"{head} failed on {row.failed}: {_plain(row.value)}"
+        return f"{head} failed on {row.failed}: {_plain(row.value)}" + (
+            f"; {row.note}" if row.note else ""
+        )
     return f"{head} matched{f'; {row.note}' if row.note else ''}"
 
 

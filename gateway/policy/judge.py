@@ -9,6 +9,11 @@ For each part of a command (a statement):
   ``default = "allow"``.  A part that nothing permits is blocked by the rule
   ``default``.
 
+A mask rule that doesn't match only because the command names none of its
+objects is *standing*: it adds nothing to the verdict and permits nothing, and
+``plan`` applies it to the columns that come from those objects all the same,
+through a view or a function.
+
 The strongest of all parts wins (block, hold, mask, allow); masks and approvals
 are the union of all parts'.  The order of rules never matters.
 
@@ -52,6 +57,7 @@ def judge(
     allows: _Found = []
     shadows: list[Rule] = []
     refused: list[tuple[str, Part]] = []
+    standing: list[Rule] = []
     cacheable = True
     parts = command.parts
     for part in parts:
@@ -83,6 +89,13 @@ def judge(
                         allows.append((rule, part))
                     else:
                         withheld = True
+        for rule in policy.standing(part, target, principal):
+            if all(t(part, command, principal, now) for t in rule.besides):
+                if rule.volatile:
+                    cacheable = False
+                    if not all(t(part, command, principal, now) for t in rule.volatile):
+                        continue
+                standing.append(rule)
         if not permitted:
             defaulted = policy.allows and not part.action.endswith(".unparsed")
             if not (defaulted and part.complete):
@@ -99,6 +112,7 @@ def judge(
         reason = _refusal(*refused[0]) if refused else "there is nothing in it that can be judged"
         return policy.plain(Verdict.BLOCK, names, reason, (), shadow, cacheable)
     veils = _ids([rule for rule, _ in masks])
+    stand = _ids([rule for rule in standing if rule.id not in veils]) if standing else ()
     needs: tuple[ApprovalNeed, ...] = ()
     if holds:
         decisive, verdict = holds, Verdict.HOLD
@@ -115,9 +129,17 @@ def judge(
         reason, ids = "", (DEFAULT,)
     if needs:
         return Decision(
-            verdict, ids, reason, policy.version, needs, veils, shadow=shadow, cacheable=cacheable
+            verdict,
+            ids,
+            reason,
+            policy.version,
+            needs,
+            veils,
+            shadow=shadow,
+            cacheable=cacheable,
+            standing=stand,
         )
-    return policy.plain(verdict, ids, reason, veils, shadow, cacheable)
+    return policy.plain(verdict, ids, reason, veils, shadow, cacheable, stand)
 
 
 def _by_id(found: tuple[Rule, Part]) -> str:

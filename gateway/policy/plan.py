@@ -6,6 +6,13 @@ strongest is taken, the one that shows least: null, redact, hash (shows which
 values are equal), fixed-format (shows length and shape), keep-last (shows some
 characters), partial-email (shows the domain); on a tie the first rule's.
 
+A computed column (not ``exact``) that matches is masked whole: null where a mask
+is null, else redact, for the parts of a value that the other masks show are not
+where they think.
+
+A standing rule applies to the columns whose origins meet its conditions on
+tables and columns, taken as a statement that reads just these.
+
 A column of unknown origin may be any column: each rule with a pattern that
 could mean an origin refuses the result (``unresolved = "block"``, the default)
 or has it redacted whole (``"mask"``).
@@ -16,9 +23,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
+from gateway.policy.principal import Principal
 from gateway.policy.rules import MaskItem, Rule, plain
 from gateway.policy.verdicts import Decision
-from protocols.contract import Column, Mask, Plan, Refuse, Screen
+from protocols.contract import Column, Command, Fact, Mask, Part, Phase, Plan, Refuse, Screen
 
 STRENGTH = ("null", "redact", "hash", "fixed-format", "keep-last", "partial-email")
 
@@ -38,21 +46,33 @@ def plan(
     unknown origin asks for.  ``detect`` gives the screen for kinds of values (sorted).
     A rule of the decision that isn't in
     ``rules`` refuses: the decision is another policy's."""
-    if not decision.masks:
+    if not decision.masks and not decision.standing:
         return Plan((None,) * len(columns))
     kinds: set[str] = set()
-    ours: list[Rule] = []
-    for name in decision.masks:
-        rule = rules.get(name)
-        if rule is None:
-            return Refuse("the rule that masks this result is gone", rule=name)
+    named: list[Rule] = []
+    standing: list[Rule] = []
+    for names, into in ((decision.masks, named), (decision.standing, standing)):
+        for name in names:
+            rule = rules.get(name)
+            if rule is None:
+                return Refuse("the rule that masks this result is gone", rule=name)
+            into.append(rule)
+    for rule in named:
         kinds |= rule.detect
-        ours.append(rule)
     masks: list[Mask | None] = []
     for column in columns:
         found: tuple[int, str, Mapping[str, object], str] | None = None
+        ours = named
+        if standing and (those := _standing(standing, column)):
+            ours = named + those
+            for rule in those:
+                kinds |= rule.detect
         for rule in ours:
-            choices = [(item.name, item.args) for item in rule.masks if _matches(item, column)]
+            choices = [
+                (item.name, item.args) if column.exact else _whole(item)
+                for item in rule.masks
+                if _matches(item, column)
+            ]
             if column.origins is None and any(item.needs_origin for item in rule.masks):
                 if rule.unresolved == "block":
                     return Refuse(
@@ -75,3 +95,27 @@ def plan(
 
 def _matches(item: MaskItem, column: Column) -> bool:
     return item.by_label(column.name) or any(map(item.by_origin, column.origins or ()))
+
+
+def _whole(item: MaskItem) -> tuple[str, Mapping[str, object]]:
+    return (item.name, item.args) if item.name in ("null", "redact") else ("redact", {})
+
+
+_NOBODY = Principal("", "", "")
+_NO_COMMAND = Command(0, Phase.RUN, "", ())
+
+
+def _standing(rules: list[Rule], column: Column) -> list[Rule]:
+    """Those of ``rules`` that are about the data in ``column``. What is unknown
+    matches, as everywhere where a rule restricts."""
+    facts: dict[str, Fact] = {}
+    if column.origins is not None:
+        tables = tuple(dict.fromkeys(origin.rpartition(".")[0] for origin in column.origins))
+        facts = {
+            "tables": tables,
+            "reads_tables": tables,
+            "columns": column.origins,
+            "reads_columns": column.origins,
+        }
+    part = Part("", (), facts, complete=True)
+    return [r for r in rules if all(t(part, _NO_COMMAND, _NOBODY, None) for t in r.objects)]

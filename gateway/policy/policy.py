@@ -38,6 +38,7 @@ class Policy:
         "_plain",
         "_ready",
         "_screens",
+        "_standing",
         "allows",
         "reads_text",
         "rules",
@@ -73,6 +74,7 @@ class Policy:
         self._screens: dict[tuple[str, ...], Screen] = {}
         self._plain: dict[tuple[object, ...], Decision] = {}
         self._ready: dict[tuple[str, str, int], tuple[Principal, Candidates]] = {}
+        self._standing: dict[tuple[str, str, int], tuple[Principal, tuple[Rule, ...]]] = {}
 
     def candidates(self, part: Part, target: str, principal: Principal) -> Sequence[Rule]:
         """The rules that could match ``part``, some perhaps twice; all others
@@ -90,6 +92,24 @@ class Policy:
         found = ready[1]
         return found if type(found) is tuple else found(part)  # type: ignore[operator]
 
+    def standing(self, part: Part, target: str, principal: Principal) -> tuple[Rule, ...]:
+        """The mask rules for ``part``'s action, for ``principal`` there, that
+        name the data which they mask, and so apply to it by whatever name it
+        is read."""
+        key = (part.action, target, id(principal))
+        ready = self._standing.get(key)
+        if ready is None or ready[0] is not principal:
+            if len(self._standing) >= REMEMBERED:
+                self._standing.clear()
+            rules = tuple(
+                r
+                for r in self._by_action.get(part.action, ())
+                if r.verdict is Verdict.MASK and r.objects and not r.shadow
+                if _on(r, target) and _about(r, principal)
+            )
+            self._standing[key] = ready = (principal, rules)
+        return ready[1]
+
     def plain(  # noqa: PLR0917 - as Decision has them
         self,
         verdict: Verdict,
@@ -98,16 +118,25 @@ class Policy:
         masks: tuple[str, ...],
         shadow: tuple[str, ...],
         cacheable: bool,
+        standing: tuple[str, ...] = (),
     ) -> Decision:
         """The decision with these words and no approvals. Most decisions are
         one of a few, and making one costs more than finding it."""
-        key = (verdict, ids, reason, masks, shadow, cacheable)
+        key = (verdict, ids, reason, masks, shadow, cacheable, standing)
         found = self._plain.get(key)
         if found is None:
             if len(self._plain) >= REMEMBERED:
                 self._plain.clear()
             found = Decision(
-                verdict, ids, reason, self.version, (), masks, shadow=shadow, cacheable=cacheable
+                verdict,
+                ids,
+                reason,
+                self.version,
+                (),
+                masks,
+                shadow=shadow,
+                cacheable=cacheable,
+                standing=standing,
             )
             self._plain[key] = found
         return found

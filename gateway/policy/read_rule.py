@@ -12,6 +12,7 @@ from gateway.policy.fields import Table
 from gateway.policy.globs import compile_globs
 from gateway.policy.masks import MASKS, build
 from gateway.policy.rules import (
+    OBJECTS,
     RESERVED,
     WORDS,
     Approve,
@@ -71,6 +72,7 @@ def read_rule(table: Table, known: Known) -> Rule | None:
     if len(table.faults.found) > before:
         return None
     who, static, volatile, permits = _split(conditions, verdict)
+    objects, besides = _by_objects(conditions) if verdict is Verdict.MASK else ((), ())
     return Rule(
         id=name or "",
         line=table.line,
@@ -90,6 +92,8 @@ def read_rule(table: Table, known: Known) -> Rule | None:
         static=static,
         volatile=volatile,
         permits=permits,
+        objects=objects,
+        besides=besides,
     )
 
 
@@ -259,3 +263,10 @@ def _split(conditions: list[Condition], verdict: Verdict) -> tuple[tuple[Judged,
 
     permits = [c.permit for c in rest] if verdict is Verdict.MASK else []
     return tuple(c.permit for c in who), reading(False), reading(True), tuple(permits)
+
+
+def _by_objects(conditions: list[Condition]) -> tuple[tuple[Judged, ...], tuple[Judged, ...]]:
+    """A mask rule's static tests: those on which data is read, and the rest."""
+    static = [c for c in conditions if not c.volatile and not c.key.startswith(("who.", "except"))]
+    about = [c for c in static if c.key.removeprefix("where.") in OBJECTS]
+    return tuple(c.restrict for c in about), tuple(c.restrict for c in static if c not in about)

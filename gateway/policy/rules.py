@@ -18,6 +18,9 @@ DEFAULT = "default"
 """The id of what happens where no rule says anything."""
 INCOMPLETE = "incomplete"
 """The id of the refusal of a part that may do more than it shows."""
+OBJECTS = frozenset(("tables", "reads_tables", "columns", "reads_columns", "functions"))
+"""Facts about which data is read. A view or a function reads under a name of its
+own, so a mask rule on these applies to columns by their origins too."""
 RESERVED = frozenset((DEFAULT, INCOMPLETE, "masks"))
 WORDS = ("action", "principal", "rule", "target")
 """What a message may name besides facts."""
@@ -86,6 +89,10 @@ class Rule:
     """Those that look at parameters or the time."""
     permits: tuple[Judged, ...] = field(default=(), repr=False)
     """A mask rule's tests in the permitting reading."""
+    objects: tuple[Judged, ...] = field(default=(), repr=False)
+    """Those of a mask rule's static tests that look at which data is read."""
+    besides: tuple[Judged, ...] = field(default=(), repr=False)
+    """A mask rule's other static tests."""
 
     def accepts(self, part: Part) -> bool:
         """May this rule permit ``part`` as far as its completeness goes?"""

@@ -36,8 +36,10 @@ class Decision:
 
     ``rules`` are the ids of the rules that gave the verdict (the default's id
     is ``default``), ``masks`` those of mask rules that apply to the result,
-    ``shadow`` those that would have fired in shadow mode.  ``cacheable`` is
-    False when a rule looked at something besides the text (parameters, time).
+    ``shadow`` those that would have fired in shadow mode, ``standing`` those of
+    mask rules that the command names no object of, and that apply to whatever
+    column of the result turns out to come from one.  ``cacheable`` is False when
+    a rule looked at something besides the text (parameters, time).
     """
 
     verdict: Verdict
@@ -49,3 +51,4 @@ class Decision:
     masks: tuple[str, ...] = ()
     shadow: tuple[str, ...] = ()
     cacheable: bool = True
+    standing: tuple[str, ...] = ()

@@ -18,8 +18,9 @@ from typing import Final
 from protocols.contract import Column
 from protocols.postgres.fields import Field
 from protocols.postgres.kinds import BUILTIN, FIRST_OWN_OID, Shape
-from protocols.postgres.lookup import CatalogErrand, Missing, Snapshot
+from protocols.postgres.lookup import MOST_NAMES, CatalogErrand, Missing, Snapshot
 from protocols.postgres.relations import Origins, Relation, Relations
+from protocols.sql.sources import Sources, sources_of_view
 from protocols.sql.trace import trace_view
 from protocols.sql.words import Output
 
@@ -43,11 +44,12 @@ _MOST_RESOLVED: Final = 1000
 
 
 class _Catalog:
-    __slots__ = ("names", "relations", "resolved", "shapes", "token")
+    __slots__ = ("named", "names", "relations", "resolved", "shapes", "token")
 
     def __init__(self) -> None:
         self.token = object()
-        self.relations = Relations(trace_view)
+        self.relations = Relations(trace_view, sources_of_view)
+        self.named: dict[str, tuple[int, ...]] = {}
         self.names: dict[int, str] = {}
         self.shapes: dict[int, Shape] = {}
         self.resolved: dict[object, tuple[Column, ...]] = {}
@@ -64,6 +66,7 @@ def resolve(
     memory: dict[object, object],
     fields: Sequence[Field],
     outputs: Sequence[Output] | None = None,
+    sources: Sources | None = None,
     *,
     last: bool = False,
     dirty: bool = False,
@@ -77,8 +80,10 @@ def resolve(
     descendants (inheritance, partitions); a view's by its own name and those
     of all base columns that it reads; materialized views likewise. A column
     of a temporary table is unknown, as what a session put there is its own
-    work; so is one without a table, unless ``outputs`` (one for each field, else
-    ignored) says that it is a constant or ``count(*)``: then it reads nothing.
+    work.  A column without a table reads nothing when ``outputs`` (one for each
+    field, else ignored) says that it is a constant or ``count(*)``; else it is
+    computed, from any column of any relation that ``sources`` names and of those
+    behind them, and unknown where one of them is, or ``sources`` is None.
 
     ``dirty`` True: the session's open transaction ran DDL. The side
     connection can't see that, so every table's column is unknown.
@@ -86,11 +91,19 @@ def resolve(
     catalog = _catalog(memory)
     if outputs is not None and len(outputs) != len(fields):
         outputs = None
-    key = (tuple(fields), outputs if outputs is None else tuple(outputs), dirty)
+    key = (tuple(fields), outputs if outputs is None else tuple(outputs), sources, dirty)
     known = catalog.resolved.get(key)
     if known is not None:
         return known
     oids = {f.table_oid for f in fields if f.table_oid and not dirty}
+    tables = sources.tables if sources is not None and not dirty else ()
+    if len(tables) > MOST_NAMES or not any(
+        not f.table_oid and not _reads_nothing(outputs, position)
+        for position, f in enumerate(fields)
+    ):
+        tables = ()
+    for name in tables:
+        oids.update(catalog.named.get(name, ()))
     missing = Missing(
         frozenset(oid for oid in oids if catalog.relations.get(oid) is None),
         frozenset(
@@ -99,24 +112,52 @@ def resolve(
             if f.type_oid >= FIRST_OWN_OID and f.type_oid not in catalog.shapes
         ),
         catalog.token,
+        frozenset(name for name in tables if name not in catalog.named),
     )
-    if not last and (missing.oids or missing.types):
+    if not last and (missing.oids or missing.types or missing.names):
         return missing
+    computed = _computed(catalog, sources, dirty)
     columns: list[Column] = []
     for position, f in enumerate(fields):
         origins: Origins = None
+        exact = True
         if f.table_oid:
             if not dirty:
                 origins = catalog.relations.origins(f.table_oid, f.attnum)
-        elif outputs is not None and outputs[position].kind in _READS_NOTHING:
+            exact = f.attnum != 0
+        elif _reads_nothing(outputs, position):
             origins = ()
-        columns.append(Column(f.name, _type_name(catalog, f.type_oid), origins))
+        else:
+            origins, exact = computed, computed is None
+        columns.append(Column(f.name, _type_name(catalog, f.type_oid), origins, exact))
     found = tuple(columns)
-    if not (missing.oids or missing.types):
+    if not (missing.oids or missing.types or missing.names):
         if len(catalog.resolved) >= _MOST_RESOLVED:
             catalog.resolved.clear()
         catalog.resolved[key] = found
     return found
+
+
+def _reads_nothing(outputs: Sequence[Output] | None, position: int) -> bool:
+    return outputs is not None and outputs[position].kind in _READS_NOTHING
+
+
+def _computed(catalog: _Catalog, sources: Sources | None, dirty: bool) -> Origins:
+    """All columns that a computed value may come from."""
+    if sources is None or (dirty and sources.tables) or len(sources.tables) > MOST_NAMES:
+        return None
+    read = {name.rpartition(".")[2] for name in sources.columns}
+    names: dict[str, None] = {}
+    for table in sources.tables:
+        oids = catalog.named.get(table)
+        if not oids:
+            return None
+        for oid in oids:
+            behind = catalog.relations.behind(oid, read)
+            if behind is None:
+                return None
+            names.update(dict.fromkeys(behind))
+    return tuple(names)
 
 
 def learn(memory: dict[object, object], result: object) -> None:
@@ -131,11 +172,15 @@ def learn(memory: dict[object, object], result: object) -> None:
     if result.token is not catalog.token:
         return
     if len(catalog.relations) > _MOST or len(catalog.shapes) > _MOST:
-        catalog.relations = Relations(trace_view)
+        catalog.relations = Relations(trace_view, sources_of_view)
+        catalog.named.clear()
         catalog.names.clear()
         catalog.shapes.clear()
     catalog.resolved.clear()
     catalog.relations.merge(result.relations)
+    if len(catalog.named) > _MOST:
+        catalog.named.clear()
+    catalog.named.update(result.names)
     for oid, (name, shape) in result.types.items():
         catalog.names[oid] = name
         catalog.shapes[oid] = shape

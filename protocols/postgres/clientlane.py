@@ -426,6 +426,7 @@ class ClientLane:
             parts = judged(intent, found, flight.names.doubted)
         run = Run(next(self._numbers), intent, False, 0)
         run.runs = found
+        run.parts = parts
         return self._ask(Command(run.command, _RUN, intent.text, parts, (), ("query",)), run, nxt)
 
     def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | None:
@@ -476,6 +477,7 @@ class ClientLane:
         run = Run(next(self._numbers), intent, False, names.batch)
         run.name = name[:NAME]
         run.runs = found
+        run.parts = parts
         parameters: tuple[Parameter, ...] = ()
         if values:
             types = statement.types
@@ -574,9 +576,11 @@ class ClientLane:
                 if intent.opaque:
                     names.doubt()
                 if intent.defines:
-                    flight.dirty = flight.displaced = True
-                if intent.paths:
+                    flight.dirty = True
+                if intent.displaces:
                     flight.displaced = True
+            if flight.masked and not flight.murky and not _readable(subject):
+                flight.murky = flight.displaced = True
         self._pos = self._next
 
     def _refuse(self, error: bytes) -> None:
@@ -600,3 +604,10 @@ class ClientLane:
         elif kind not in b"QF":
             flight.discard_batch = flight.names.batch
         self._pos = self._next
+
+
+def _readable(run: Run) -> bool:
+    """Is all that ``run`` does known?"""
+    if run.intent is None:
+        return False
+    return run.intent.complete or all(part.complete for part in run.parts)

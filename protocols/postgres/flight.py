@@ -55,7 +55,8 @@ class Flight:
     or may not have swallowed.  ``veiled``: text that comes from the server may
     quote masked values.  ``dirty``: the open transaction has run DDL.
     ``displaced``: an unqualified name may mean something else to this session
-    than to a new one (its search path, a temporary table).  ``rested``: the
+    than to a new one (its search path, a temporary table).  ``murky``: something
+    ran that can't be read, so a setting may hold any value.  ``rested``: the
     server has answered all, up to its ReadyForQuery.
     """
 
@@ -68,6 +69,7 @@ class Flight:
         "discard_batch",
         "displaced",
         "masked",
+        "murky",
         "names",
         "open_copy",
         "opening",
@@ -100,6 +102,7 @@ class Flight:
         self.dirty = False
         self.discard_batch = 0
         self.displaced = False
+        self.murky = False
         self.status = 73
 
     def learning(self) -> Iterator[Learnt]:

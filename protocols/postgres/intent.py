@@ -6,12 +6,14 @@ these words.
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from typing import Final, NamedTuple
 
 from protocols.contract import EffectKind, Part
 from protocols.sql.analyse import analyse
 from protocols.sql.findings import unparsed
+from protocols.sql.sources import Sources
 from protocols.sql.template import template
 from protocols.sql.words import Statement as SqlStatement
 
@@ -20,6 +22,8 @@ _CACHED: Final = 4096
 
 _LEXER: Final = frozenset(("client_encoding", "standard_conforming_strings"))
 _OPAQUE: Final = frozenset(("sql.do", "sql.call", "sql.unparsed"))
+_TEMPORARY: Final = re.compile(rb"temp|u&", re.IGNORECASE)
+"""What a text has in it that makes something temporary; U& can spell pg_temp."""
 _PATHS: Final = frozenset(("search_path", "*"))
 
 
@@ -43,7 +47,8 @@ class Step(NamedTuple):
 
 
 class Intent:
-    """A text, understood as far as it can be. Immutable once made.
+    """A text, understood as far as it can be. Immutable once made, but for
+    ``sources``, which remembers by place what each statement reads.
 
     ``steps`` has one entry per statement, () when none has to do with names.
     ``copies_in``: it may read CopyData.  ``guarded``: it changes a setting
@@ -56,11 +61,12 @@ class Intent:
         "complete",
         "copies_in",
         "defines",
+        "displaces",
         "guarded",
         "opaque",
         "parts",
-        "paths",
         "raw",
+        "sources",
         "statements",
         "steps",
         "text",
@@ -85,10 +91,14 @@ class Intent:
         )
         self.opaque = any(part.action in _OPAQUE and not part.complete for part in parts)
         self.defines = self.opaque or any(part.facts.get("is_ddl") is not False for part in parts)
-        self.paths = any(
+        paths = any(
             changed is None or (isinstance(changed, tuple) and not _PATHS.isdisjoint(changed))
             for changed in (part.facts.get("sets") for part in parts)
         )
+        self.displaces = (
+            paths or self.opaque or (self.defines and _TEMPORARY.search(raw) is not None)
+        )
+        self.sources: dict[int, Sources | None] = {}
         self.copies_in = self.opaque or any(
             s.copy is not None and s.copy.direction == "in" and s.copy.via == "stdio"
             for s in statements

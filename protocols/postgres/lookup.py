@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from protocols.contract import Destined, Opening
@@ -23,32 +24,48 @@ the columns unknown."""
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What ``resolve`` must know first: OIDs of relations, and of types."""
+    """What ``resolve`` must know first: OIDs of relations, and of types, and
+    relations by their names (as facts write them)."""
 
     oids: frozenset[int]
     types: frozenset[int] = frozenset()
     token: object = field(default=None, compare=False, repr=False)
     """Which state of memory this was asked of: what an errand brings home
     after ``forget`` is stale, and is dropped."""
+    names: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the errand found. ``types`` maps OIDs to (name, shape)."""
+    """What the errand found. ``types`` maps OIDs to (name, shape), ``names``
+    each name that was asked for to the relations that it may mean."""
 
     relations: tuple[Relation, ...]
     types: dict[int, tuple[str, Shape]]
     token: object = field(default=None, compare=False, repr=False)
+    names: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
+
+MOST_NAMES: Final = 200
+"""Relations that are looked up by name for one statement."""
+_SEGMENTS: Final = 5
+
+# Names mean what they mean to a new session: this comes before the search path
+# is changed, and calls nothing that could be shadowed.
+_NAME: Final = (
+    "SELECT pg_catalog.json_build_array('name', {number},"
+    " pg_catalog.to_regclass({literal})::pg_catalog.oid::pg_catalog.int8);"
+)
 
 # One round trip. With only pg_catalog on the path no object of a user's can
 # stand in for the catalog's, and pg_get_viewdef prints users' names qualified.
 # The timeouts are for pg_get_viewdef, which waits for locks: those that the
 # client's own session holds would never go while it waits for us.
 _BEGIN: Final = (
-    "BEGIN READ ONLY; SET LOCAL search_path = pg_catalog, pg_temp; SET LOCAL lock_timeout = '2s';"
+    "BEGIN READ ONLY; SET LOCAL lock_timeout = '2s';"
     " SET LOCAL statement_timeout = '10s'; SET LOCAL client_encoding = 'UTF8'; "
 )
+_PATH: Final = "SET LOCAL search_path = pg_catalog, pg_temp; "
 
 # extent: 2 whole, 1 as a child, 0 as a parent (relations.py).
 _RELATIONS: Final = """
@@ -101,12 +118,40 @@ def question(missing: Missing) -> str:
     def oids(of: frozenset[int]) -> str:
         return ",".join(str(int(oid)) for oid in sorted(of))
 
-    parts = [_BEGIN]
+    parts = [] if missing.names else [_BEGIN]
+    parts.append(_PATH)
     if missing.oids:
         parts.append(_RELATIONS.format(oids=oids(missing.oids), most=2 * MOST_RELATIONS))
     if missing.types:
         parts.append(_TYPES.format(oids=oids(missing.types), most=MOST_TYPES))
     parts.append("COMMIT")
+    return "".join(parts)
+
+
+def readings(name: str) -> list[str]:
+    """What ``name`` may be in SQL: a schema and a relation, or a relation whose
+    own name has dots. [] when it is no name."""
+    segments = name.split(".")
+    if not all(segments) or len(segments) > _SEGMENTS:
+        return []
+
+    def quoted(text: str) -> str:
+        return '"' + text.replace('"', '""') + '"'
+
+    pairs = [
+        f"{quoted('.'.join(segments[:at]))}.{quoted('.'.join(segments[at:]))}"
+        for at in range(1, len(segments))
+    ]
+    return [*pairs, quoted(name)]
+
+
+def by_name(names: Sequence[str]) -> str:
+    """The text of the simple query that asks what ``names`` are."""
+    parts = [_BEGIN]
+    for number, name in enumerate(names):
+        for reading in readings(name):
+            literal = "'" + reading.replace("'", "''") + "'"
+            parts.append(_NAME.format(number=number, literal=literal))
     return "".join(parts)
 
 
@@ -116,6 +161,9 @@ class CatalogErrand(UpstreamErrand):
 
     def __init__(self, opening: Opening, destined: Destined, missing: Missing) -> None:
         self._missing = missing
+        self._names = sorted(missing.names)[:MOST_NAMES]
+        self._named: dict[str, tuple[int, ...]] = dict.fromkeys(self._names, ())
+        self._naming = bool(self._names)
         self._asked = False
         self._bytes = 0
         self._relations: list[Relation] = []
@@ -123,14 +171,19 @@ class CatalogErrand(UpstreamErrand):
         super().__init__(opening, destined)
 
     def ready(self, status: bytes) -> bytes:
+        if self._naming:
+            self._naming = False
+            return frame(b"Q", by_name(self._names).encode("utf-8", "surrogateescape") + b"\0")
         if not self._asked:
             self._asked = True
-            return frame(b"Q", question(self._missing).encode() + b"\0")
+            oids = {oid for found in self._named.values() for oid in found}
+            missing = replace(self._missing, oids=self._missing.oids | oids)
+            return frame(b"Q", question(missing).encode() + b"\0")
         if status != b"I":
             self.fail("the upstream did not end the catalog's transaction")
             return b""
         token = self._missing.token
-        self.finish(Snapshot(tuple(self._relations), _shapes(self._types), token))
+        self.finish(Snapshot(tuple(self._relations), _shapes(self._types), token, self._named))
         return b""
 
     def message(self, kind: bytes, payload: bytes) -> bytes:
@@ -150,6 +203,11 @@ class CatalogErrand(UpstreamErrand):
             row = json.loads(payload[6:].decode("utf-8", "surrogateescape"))
             if row[0] == "relation":
                 self._relations.append(_relation(row))
+            elif row[0] == "name":
+                _, number, found = row
+                if found is not None:
+                    name = self._names[_number(number)]
+                    self._named[name] = (*self._named[name], _number(found))
             else:
                 _, oid, name, typtype, category, element, base = row
                 self._types[_number(oid)] = (

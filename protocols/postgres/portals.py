@@ -63,7 +63,8 @@ class Run:
     """Something that runs: a Query, or a portal from its Bind on.
 
     ``sight`` is None until it is known what may be seen of its rows.
-    ``learnt`` is what running it does to names, one entry per statement.
+    ``learnt`` is what running it does to names, one entry per statement;
+    ``parts`` is what it was judged by.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Run:
         "learnt",
         "masked",
         "name",
+        "parts",
         "refusal",
         "runs",
         "sight",
@@ -94,6 +96,7 @@ class Run:
         self.name = b""
         self.learnt: tuple[Learnt, ...] = ()
         self.runs: Runs = ()
+        self.parts: tuple[Part, ...] = ()
 
 
 Learnt: TypeAlias = "tuple[Change | None, Statement | None, int]"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
 
 from protocols.postgres.kinds import FIRST_OWN_OID
+from protocols.sql.sources import Sources
 
 Origins: TypeAlias = "tuple[str, ...] | None"
 
@@ -96,6 +97,8 @@ class Relation:
         return self.kind in ("v", "m") and not self.system
 
 
+Reads: TypeAlias = "Callable[[str], Sources | None]"
+"""``protocols.sql.sources.sources_of_view``: what a view's SELECT reads."""
 Trace: TypeAlias = Callable[[str, Sequence[str]], "Sequence[Sequence[tuple[str, str, str]] | None]"]
 """``protocols.sql.trace_view``: given a view's SELECT and the names of its
 columns, what each reads, as (schema, relation, column); None is unknown."""
@@ -104,10 +107,11 @@ columns, what each reads, as (schema, relation, column); None is unknown."""
 class Relations:
     """A set of relations and the origins of their columns, computed once."""
 
-    __slots__ = ("_by_name", "_by_oid", "_origins", "_trace", "_traces")
+    __slots__ = ("_by_name", "_by_oid", "_origins", "_reads", "_trace", "_traces")
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, reads: Reads | None = None) -> None:
         self._trace = trace
+        self._reads: Reads = reads or (lambda _: None)
         self._by_oid: dict[int, Relation] = {}
         self._by_name: dict[tuple[str, str], int] = {}
         self._origins: dict[tuple[int, int], Origins] = {}
@@ -139,6 +143,49 @@ class Relations:
         if key not in self._origins:
             self._origins[key] = self._find(oid, attnum, 0)
         return self._origins[key]
+
+    def behind(self, oid: int, read: Collection[str]) -> Origins:
+        """The names of all columns that an expression over the relation may
+        come from: its own, and for a view those of all relations that it
+        reads, whichever of them its columns show. Of a relation of the
+        system's only those that ``read`` (last segments; ``*`` is all) has."""
+        return self._behind(oid, read, 0)
+
+    def _behind(self, oid: int, read: Collection[str], depth: int) -> Origins:
+        relation = self.get(oid)
+        if relation is None or depth > DEPTH or relation.schema.startswith("pg_temp_"):
+            return None
+        columns: Iterable[str] = relation.columns.values()
+        if relation.system:
+            columns = [name for name in columns if name in read or "*" in read]
+            if any(f"{relation.name}.{name}" in _QUOTING for name in columns):
+                return None
+            return tuple(relation.column(name) for name in columns)
+        if not relation.traced:
+            return _union(self._names(relation, name) for name in columns)
+        inner = self._reads(relation.definition or "")
+        if inner is None or inner.settings:
+            return None
+        parts: list[Origins] = [tuple(relation.column(name) for name in columns)]
+        segments = {name.rpartition(".")[2] for name in inner.columns}
+        parts.extend(self._behind_named(name, segments, depth + 1) for name in inner.tables)
+        return _union(parts)
+
+    def _behind_named(self, name: str, read: Collection[str], depth: int) -> Origins:
+        """A relation as a view's text names it: with its schema, or in
+        pg_catalog. A dot may also be part of a name."""
+        places = [at for at, sign in enumerate(name) if sign == "."]
+        pairs = [(name[:at], name[at + 1 :]) for at in places] or [("pg_catalog", name)]
+        found = [oid for pair in pairs if (oid := self._by_name.get(pair)) is not None]
+        if found:
+            return _union(self._behind(oid, read, depth) for oid in found)
+        schema, relation = pairs[0]
+        if schema not in _SYSTEM_SCHEMAS:
+            return None
+        # Dependencies on some of the system's own relations are not on record.
+        if any(quoting.partition(".")[0] == relation for quoting in _QUOTING):
+            return None
+        return tuple(f"{schema}.{relation}.{column}" for column in sorted(read))
 
     def _find(self, oid: int, attnum: int, depth: int) -> Origins:
         relation = self.get(oid)

@@ -16,9 +16,11 @@ from protocols.postgres.catalog import CatalogErrand, Missing, learn, resolve
 from protocols.postgres.copyout import CopyMasker, columns_errand, copied, unknown, unmaskable
 from protocols.postgres.fields import Field
 from protocols.postgres.flight import QUERY, Flight
+from protocols.postgres.origins import origins_of
 from protocols.postgres.portals import HIDDEN, OPEN, Run
 from protocols.postgres.refusal import refused_error
 from protocols.postgres.rows import RowMasker
+from protocols.sql.sources import Sources
 from protocols.sql.words import CopyShape, Output
 from protocols.sql.words import Statement as SqlStatement
 
@@ -44,6 +46,7 @@ class Sights:
         "_outputs",
         "_run",
         "_shape",
+        "_sources",
         "_stage",
         "asked",
     )
@@ -58,6 +61,7 @@ class Sights:
         self._count = 0
         self._fields: Sequence[Field] = ()
         self._outputs: Sequence[Output] | None = None
+        self._sources: Sources | None = None
         self._copied: tuple[Run, int] | None = None
 
     def hide(self, run: Run, error: bytes) -> None:
@@ -78,9 +82,7 @@ class Sights:
             self._refuse(_UNDESCRIBED)
             return []
         statement = self._statement(run)
-        self._outputs = None
-        if statement is not None and statement.execute is None:
-            self._outputs = statement.outputs
+        self._learn_of(run, statement)
         self._fields = run.fields
         return self._resolve(last=False)
 
@@ -99,7 +101,7 @@ class Sights:
             return []
         self._shape = shape
         self._count = count
-        self._outputs = statement.outputs if statement is not None else None
+        self._learn_of(run, statement)
         flight = self._flight
         moved = flight.dirty or flight.displaced
         if moved and not (not flight.dirty and _QUALIFIED.fullmatch(shape.relation)):
@@ -138,13 +140,23 @@ class Sights:
         learn(memory, result)
         return self._resolve(last=True)
 
+    def _learn_of(self, run: Run, statement: SqlStatement | None) -> None:
+        """What the text says of the columns."""
+        self._sources = origins_of(self._flight, run, statement, self._place(run))
+        self._outputs = None
+        # What SHOW says may have been put there by code that can't be read.
+        if statement is not None and not (statement.verb == "show" and self._flight.murky):
+            self._outputs = statement.outputs if statement.execute is None else None
+
+    def _place(self, run: Run) -> int:
+        return run.done if self._flight.queue[0][0] == QUERY else 0
+
     def _statement(self, run: Run) -> SqlStatement | None:
         """The statement whose result comes now."""
         if run.intent is None:
             return None
         statements = run.intent.statements
-        head = self._flight.queue[0]
-        place = run.done if head[0] == QUERY else 0
+        place = self._place(run)
         return statements[place] if place < len(statements) else None
 
     def _resolve(self, *, last: bool) -> list[Question]:
@@ -152,7 +164,9 @@ class Sights:
         memory = flight.destined.memory
         run = self._run
         assert run is not None
-        columns = resolve(memory, self._fields, self._outputs, last=last, dirty=flight.dirty)
+        columns = resolve(
+            memory, self._fields, self._outputs, self._sources, last=last, dirty=flight.dirty
+        )
         self.asked = next(self._numbers)
         if isinstance(columns, Missing):
             self._stage = _CATALOG
@@ -162,7 +176,9 @@ class Sights:
             self._fields = copied(memory, self._shape, self._fields)
             if len(self._fields) != self._count:
                 self._fields = unknown(self._count, self._shape)
-            columns = resolve(memory, self._fields, self._outputs, last=True, dirty=flight.dirty)
+            columns = resolve(
+                memory, self._fields, self._outputs, self._sources, last=True, dirty=flight.dirty
+            )
             assert not isinstance(columns, Missing)
         self._stage = _RESULT
         return [Result(self.asked, run.command, columns)]

@@ -8,6 +8,7 @@ import pytest
 from policy_words import GIT, SQL, WHO, command, load, part, rule
 
 from gateway.policy.detectors import screen
+from gateway.policy.explain import explain
 from gateway.policy.judge import judge
 from gateway.policy.masks import build
 from gateway.policy.policy import Policy
@@ -156,3 +157,64 @@ def test_where_no_mask_can_apply() -> None:
     assert policy.masks_on("prod-db", WHO)
     assert not policy.masks_on("test-db", WHO)
     assert not policy.masks_on("prod-db", Principal("x", "y", "agent"))
+
+
+STANDING = """
+default = "allow"
+[[rule]]
+id = "m"
+on = "sql.*"
+who = { kind = "ci" }
+where = { tables = "public.users" }
+verdict = "mask"
+mask = [{ columns = ["email", "*.phone"], with = "keep-last" }]
+UNRESOLVED
+"""
+
+
+def standing(*columns: Column, unresolved: str = "", **facts: object) -> list[str] | str:
+    policy = load(STANDING.replace("UNRESOLVED", unresolved))
+    decision = judge(command(part("sql.select", **facts)), WHO, "prod-db", policy, None)
+    found = policy.plan(decision, columns, make)
+    if isinstance(found, Refuse):
+        return found.rule
+    return ["" if mask is None else mask.name for mask in found.columns]
+
+
+def test_a_mask_rule_stands_for_its_data_under_other_names() -> None:
+    view = column("e", "public.v.e", "public.users.email")
+    other = column("email", "public.customers.email")
+    for tables in (("public.v",), ("v", "customers"), ()):
+        assert standing(view, other, tables=tables) == ["keep-last", ""]
+    # Named, it masks what it always masked.
+    assert standing(view, other, tables=("public.users",)) == ["keep-last", "keep-last"]
+    assert standing(column("x"), tables=()) == [""]
+
+
+def test_a_standing_rule_changes_nothing_but_the_plan() -> None:
+    policy = load(STANDING.replace("UNRESOLVED", ""))
+    asked = command(part("sql.select", tables=("public.v",)))
+    decision = judge(asked, WHO, "prod-db", policy, None)
+    assert (str(decision.verdict), decision.rules) == ("allow", ("default",))
+    assert (decision.masks, decision.standing, decision.cacheable) == ((), ("m",), True)
+    other = Principal("bob", "github", "person")
+    assert judge(asked, other, "prod-db", policy, None).standing == ()
+    assert judge(command(part("git.push")), WHO, "prod-db", policy, None).standing == ()
+    told = explain(asked, WHO, "prod-db", policy, None)
+    assert "stands" in told.text()
+    assert told.to_dict()["standing"] == ["m"]
+
+
+def test_what_is_unknown_may_come_from_the_data_of_a_standing_rule() -> None:
+    unknown = Column("f", "text", None)
+    assert standing(unknown, tables=("public.v",)) == "m"
+    assert standing(unknown, tables=("v",), unresolved='unresolved = "mask"') == ["redact"]
+
+
+def test_a_computed_column_is_masked_whole() -> None:
+    computed = Column("upper", "text", ("public.users.id", "public.users.email"), exact=False)
+    harmless = Column("sum", "numeric", ("public.orders.total",), exact=False)
+    assert standing(computed, harmless, tables=("users",)) == ["redact", ""]
+    assert masks(rule("m", "mask", one("'email'", "null")), computed) == [("null", "m")]
+    for word in ("hash", "fixed-format", "partial-email"):
+        assert masks(rule("m", "mask", one("'email'", word)), computed) == [("redact", "m")]
