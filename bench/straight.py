@@ -26,11 +26,14 @@ from gateway.leg import Leg
 from gateway.services import Services
 from gateway.session import Session
 from gateway.worker import Post, services
+from protocols.wire import Side
 
-STAGES = ("frames", "answers", "record", "flush", "legs", "session")
-"""``frames``: the conversation, receive and answer and moves. ``answers``: the
-relay without its recording. ``session``: what is left of ``ready``, ``settle``
-and ``release``."""
+STAGES = ("ask", "go on", "reply", "moves", "relay", "record", "flush", "legs", "session")
+"""``ask``: the conversation takes in the client's bytes. ``go on``: it takes
+answers to its questions. ``reply``: it takes in the server's bytes. ``moves``: it
+tells what moved. ``relay``: verdicts and plans. ``record``: entries are collected.
+``flush``: they are packed and written. ``session``: what is left of ``ready``,
+``settle`` and ``release``."""
 
 
 def message(kind: bytes, body: bytes) -> bytes:
@@ -164,10 +167,19 @@ class Stopwatch:
 
         return timed
 
+    def by_side(self, receive: Callable[..., Any]) -> Callable[..., Any]:
+        """``receive`` with a stage for each side."""
+        sides = self.wrap("ask", receive), self.wrap("reply", receive)
+
+        def timed(side: Side, data: bytes) -> Any:
+            return sides[side](side, data)
+
+        return timed
+
     def _calibrate(self) -> None:
         """``_inner``: nanoseconds of a call that its own clock sees beyond the
         work; ``_outer``: those that only its caller's clock sees."""
-        count = 20_000
+        count = 2000
 
         def nothing() -> None:
             pass
@@ -175,7 +187,7 @@ class Stopwatch:
         timed = self.wrap("session", nothing)
         clock = time.perf_counter_ns
         best: tuple[int, int] | None = None
-        for _ in range(5):
+        for _ in range(40):
             start = clock()
             for _ in range(count):
                 nothing()
@@ -207,10 +219,10 @@ def watched(track: Track) -> Iterator[Stopwatch]:
     for dry in track.dry:
         session = dry.session
         places += [
-            (session.conversation, "receive", "frames"),
-            (session.conversation, "answer", "frames"),
-            (session.conversation, "moves", "frames"),
-            (session.relay, "now", "answers"),
+            (session.conversation, "receive", "ask"),
+            (session.conversation, "answer", "go on"),
+            (session.conversation, "moves", "moves"),
+            (session.relay, "now", "relay"),
             (session, "ready", "session"),
             (session, "release", "session"),
         ]
@@ -220,7 +232,9 @@ def watched(track: Track) -> Iterator[Stopwatch]:
         session.legs[:] = [dry.client, dry.upstream]
     olds = [(owner, name, owner.__dict__.get(name)) for owner, name, _ in places]
     for owner, name, stage in places:
-        setattr(owner, name, watch.wrap(stage, getattr(owner, name)))
+        plain = getattr(owner, name)
+        timed = watch.by_side(plain) if name == "receive" else watch.wrap(stage, plain)
+        setattr(owner, name, timed)
     try:
         yield watch
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -34,6 +35,7 @@ class Rows(Contest):
 
     def __init__(self) -> None:
         self._size = 0
+        self._examined: set[tuple[bytes, bool]] = set()
         self._seen: Counter[tuple[str, str]] = Counter()
 
     def cases(self, settings: Settings) -> Sequence[str]:
@@ -87,8 +89,17 @@ class Rows(Contest):
         return measured
 
     def _examine(self, name: str, case: str, raw: bytes) -> None:
-        """Every value of every row is what it must be."""
+        """Every value of every row is what it must be. The same bytes are not
+        looked at twice."""
         masked = name.startswith("gateway") and case != "plain"
+        known = (hashlib.sha256(raw).digest(), masked)
+        if known not in self._examined:
+            self._compare(name, case, raw, masked)
+            self._examined.add(known)
+        if masked:
+            self._seen[name, case] += len(self._clear)
+
+    def _compare(self, name: str, case: str, raw: bytes, masked: bool) -> None:
         email, ssn = build("partial-email", {}), build("keep-last", {"n": 4})
         got = rows(raw)
         if len(got) != len(self._clear):
@@ -105,8 +116,6 @@ class Rows(Contest):
                 wanted = (*clear[:EMAIL], email(mail), ssn(number), *clear[SSN + 1 :])
             if row != wanted:
                 raise BenchFault(f"{name}, {case}: row {row[0]!r} is not what it should be")
-        if masked:
-            self._seen[name, case] += len(got)
 
     def checks(self) -> list[Check]:
         said = [

@@ -20,6 +20,7 @@ from bench.straight import ASKED, STAGES, Track, drive, watched
 from bench.wirewarden import write_config
 
 WARM = 200
+BATCHES = 10
 ANSWERED = b"x" * 71
 """As long as the answer to ``ASKED``."""
 
@@ -33,7 +34,7 @@ class Straight(Alone):
         Metric("total", "µs/tx", "less"),
         *(Metric(stage, "µs/tx", "less") for stage in STAGES),
     )
-    entrants = ("gateway os", "system calls")
+    entrants = ("gateway os", "no mask rules", "system calls")
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return ["1 session per round", "32 sessions per round"]
@@ -47,18 +48,24 @@ class Straight(Alone):
         if entrant == "system calls":
             return {"total": system_calls(sessions, seconds) * 1e6}
         folder = Path(tempfile.mkdtemp(prefix="straight-", dir=lab.folder))
-        door = write_config(folder, lab.server, "os")
+        door = write_config(folder, lab.server, "os", masks=entrant != "no mask rules")
         measured: dict[str, float] = {}
 
         def work(track: Track) -> None:
             warm = track.batch(max(1, WARM // sessions)) / max(1, WARM // sessions)
-            rounds = max(1, int(seconds / 2 / warm))
+            # The best of several batches: what disturbs a batch only makes it longer.
+            rounds = max(1, int(seconds / 2 / BATCHES / warm))
             count = rounds * sessions
-            measured["total"] = track.batch(rounds) / count * 1e6
+            measured["total"] = min(track.batch(rounds) for _ in range(BATCHES)) / count * 1e6
+            best = float("inf")
             with watched(track) as watch:
-                track.batch(rounds)
-            for stage, spent in watch.own.items():
-                measured[stage] = spent / count / 1e3
+                for _ in range(BATCHES):
+                    watch.own.update(dict.fromkeys(STAGES, 0))
+                    took = track.batch(rounds)
+                    if took < best:
+                        best = took
+                        stages = {stage: own / count / 1e3 for stage, own in watch.own.items()}
+                        measured.update(stages)
 
         try:
             drive(folder / "gateway.toml", door.password, sessions, work)
