@@ -77,12 +77,16 @@ class Cancels:
         minted, session = entry
         if not hmac.compare_digest(minted, key):
             return False
-        session.log.event("cancel", {"by": "key"})
+        session.note("cancel", {"by": "key"})
         if session.relay.withdraw():
             return True
         talk = session.conversation.cancel()
         if talk is not None:
-            await run_errand(session.relay, talk, "cancel")
+            try:
+                await run_errand(session.relay, talk, "cancel")
+            except Exception as error:
+                # Whoever asked is not to blame, and other cancels must go on.
+                session.services.crash(session.id, error)
         return True
 
     def _allowed(self) -> bool:
@@ -106,15 +110,16 @@ class Cancels:
                 return  # No such worker: to the client it looks like a wrong key.
 
     async def listen(self) -> None:
-        """Take cancels that landed on other workers, until cancelled."""
+        """Take cancels that landed on other workers, until cancelled. OSError
+        when there can be no socket (a path of more than about 100 bytes)."""
         path = self.path(self._worker)
         self._directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path.unlink(missing_ok=True)
         sock = trio.socket.socket(trio.socket.AF_UNIX, trio.socket.SOCK_DGRAM)
         with sock:
             await sock.bind(os.fspath(path))
-            path.chmod(0o600)
             try:
+                path.chmod(0o600)
                 async with trio.open_nursery() as nursery:
                     while True:
                         key = await sock.recv(LARGEST_KEY + 1)

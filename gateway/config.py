@@ -59,7 +59,9 @@ class LimitsConfig:
     """What one process grants. ``greeting`` is the time for TLS and proof,
     ``message`` the largest client message, ``held`` the most bytes parked
     behind questions in a session, ``approvals`` the most commands that one
-    principal may have waiting for people, ``dial`` the time to connect a target."""
+    principal may have waiting for people, ``dial`` the time to connect a target,
+    ``failed_proofs`` how many a minute one address may fail before it is turned
+    away unheard (0: no limit)."""
 
     connections: int = 1000
     per_address: int = 200
@@ -69,6 +71,7 @@ class LimitsConfig:
     held: int = 4 << 20
     approvals: int = 20
     dial: float = 10.0
+    failed_proofs: int = 20
 
 
 @dataclass(frozen=True, slots=True)

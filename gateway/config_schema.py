@@ -114,6 +114,7 @@ def _limits(table: Table) -> LimitsConfig:
         held=table.size("held", plain.held),
         approvals=table.number("approvals_per_principal", plain.approvals, 1, 100_000),
         dial=table.duration("dial", plain.dial),
+        failed_proofs=table.number("failed_proofs", plain.failed_proofs, 0, 1_000_000),
     )
     for key in ("greeting", "dial"):
         if table.has(key) and getattr(limits, key) == 0:

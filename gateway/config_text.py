@@ -31,6 +31,7 @@ message = "1MiB"             # the largest client message
 held = "4MiB"                # bytes that may wait behind a question
 approvals_per_principal = 20 # commands that one principal may have waiting
 dial = "10s"                 # time to reach an upstream
+failed_proofs = 20           # a minute from one address, then it is turned away
 
 # Where clients connect. Off loopback tls is "require" and needs a certificate.
 [[listener]]

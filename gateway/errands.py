@@ -44,7 +44,7 @@ async def run_errand(relay: Relay, talk: Talk, purpose: str) -> Done:
             error = str(failed)
     if scope.cancelled_caught:
         error = f"no end within {ERRAND_SECONDS:g} s"
-    relay.session.log.event("errand", {"purpose": purpose, "error": error})
+    relay.session.note("errand", {"purpose": purpose, "error": error})
     return Done(result=None if error else talk.result, error=error)
 
 

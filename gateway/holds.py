@@ -7,8 +7,10 @@ line, other workers), so one task polls it for changes while anything waits here
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 NOTICE_SECONDS = 15.0
+BURY_SECONDS = 10.0
+T = TypeVar("T")
 ACTORS = ("actor", "triggering_actor", "user_login", "preferred_username", "email")
 """Claims that name the person behind a run: not an approver of its commands."""
 
@@ -50,16 +54,19 @@ class Holds:
     def __init__(self, approvals: Approvals) -> None:
         self._approvals = approvals
         self._waiting: dict[str, Waiting] = {}
+        self._mine: Counter[tuple[str, str]] = Counter()
         self._some = trio.Event()
+        # Calls of the store take turns anyway; a store that hangs stops only holds.
+        self._threads = trio.CapacityLimiter(4)
 
     async def wait(self, relay: Relay, command: Command, decision: Decision) -> Answer:
         """The answer to a held command."""
         assert relay.principal is not None
         assert relay.target is not None
         rules = ", ".join(decision.rules)
-        mine = sum(w.relay.principal == relay.principal for w in self._waiting.values())
+        whose = (relay.principal.issuer, relay.principal.subject)
         most = relay.services.config.limits.approvals
-        if most and mine >= most:
+        if most and self._mine[whose] >= most:
             reason = f"{most} commands of {relay.principal.subject} wait for approval already"
             return Refuse(reason, rule=decision.rules[0], kind="policy")
         digest = command.digest(
@@ -88,8 +95,22 @@ class Holds:
                 relay.principal.claims[claim] for claim in ACTORS if claim in relay.principal.claims
             ),
         )
+        self._mine[whose] += 1
         try:
-            approval = await trio.to_thread.run_sync(self._approvals.request, request)
+            approval = await self._in_thread(self._approvals.request, request)
+            waiting = Waiting(relay, command, approval.id)
+            self._waiting[approval.id] = waiting
+            waiting.changed.set()  # look once now: it may have been decided already
+            self._some.set()
+            try:
+                self._record(relay, approval)
+                return await self._until_decided(waiting, approval, decision, digest, rules)
+            except BaseException:
+                with trio.CancelScope(shield=True):
+                    await self._withdraw(approval.id, "the session ended")
+                raise
+            finally:
+                del self._waiting[approval.id]
         except ApprovalError as error:
             return Refuse(str(error), rule=decision.rules[0], kind="policy")
         except StoreError as error:
@@ -97,20 +118,10 @@ class Holds:
             relay.services.alarm("approvals", str(error))
             reason = "approvals can't be asked for now"
             return Refuse(reason, rule=decision.rules[0], kind="policy")
-        waiting = Waiting(relay, command, approval.id)
-        self._waiting[approval.id] = waiting
-        waiting.changed.set()  # look once now: it may have been decided already
-        self._some.set()
-        self._record(relay, approval)
-        try:
-            answer = await self._until_decided(waiting, approval, decision, digest, rules)
-        except BaseException:
-            with trio.CancelScope(shield=True):
-                await self._withdraw(approval.id, "the session ended")
-            raise
         finally:
-            del self._waiting[approval.id]
-        return answer
+            self._mine[whose] -= 1
+            if not self._mine[whose]:
+                del self._mine[whose]
 
     async def _until_decided(
         self, waiting: Waiting, approval: Approval, decision: Decision, digest: str, rules: str
@@ -122,16 +133,19 @@ class Holds:
                 waiting.command.number, _notice(approval, decision, trio.current_time() - began)
             )
             relay.session.resume()
-            with trio.move_on_after(NOTICE_SECONDS):
+            with trio.move_on_after(NOTICE_SECONDS) as scope:
                 while True:
                     await waiting.changed.wait()
                     waiting.changed = trio.Event()
                     if waiting.withdrawn:
                         await self._withdraw(approval.id, "withdrawn by the client")
                         return Refuse("withdrawn by the client", rule=rule, kind="withdrawn")
-                    approval = await trio.to_thread.run_sync(self._approvals.get, approval.id)
+                    approval = await self._in_thread(self._approvals.get, approval.id)
                     if approval.state is not ApprovalState.PENDING:
                         break
+            if scope.cancelled_caught:
+                # The time may have run out between a change and the look at it.
+                waiting.changed.set()
             if approval.state is ApprovalState.PENDING:
                 continue
             if approval.state is ApprovalState.APPROVED:
@@ -139,8 +153,8 @@ class Holds:
                 if drift:
                     await self._withdraw(approval.id, drift)
                     return Refuse(f"approval {approval.id} came too late: {drift}", rule=rule)
-                used = await trio.to_thread.run_sync(self._approvals.consume, approval.id, digest)
-                approval = await trio.to_thread.run_sync(self._approvals.get, approval.id)
+                used = await self._in_thread(self._approvals.consume, approval.id, digest)
+                approval = await self._in_thread(self._approvals.get, approval.id)
                 self._record(relay, approval)
                 if used:
                     return relay.allowed(waiting.command, decision)
@@ -169,7 +183,13 @@ class Holds:
         )
 
     async def _withdraw(self, approval: str, why: str) -> None:
-        await trio.to_thread.run_sync(self._approvals.withdraw, approval, why)
+        try:
+            await self._in_thread(self._approvals.withdraw, approval, why)
+        except (StoreError, ApprovalError):
+            pass  # It runs out by itself, and nobody is left to use it.
+
+    async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
+        return await trio.to_thread.run_sync(call, *arguments, limiter=self._threads)
 
     # -- from outside -----------------------------------------------------
 
@@ -183,20 +203,40 @@ class Holds:
                 waiting.changed.set()
         return found
 
-    async def watch(self) -> None:
-        """Look for decisions while anything waits, until cancelled."""
+    async def watch(self, alarm: Callable[[str, str], None]) -> None:
+        """Look for decisions while anything waits, and now and then for what
+        workers that died still ask for, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._bury, alarm)
+            while True:
+                await self._some.wait()
+                self._some = trio.Event()
+                version = -1
+                while self._waiting:
+                    version = await self._look(version, alarm)
+                    await trio.sleep(POLL_SECONDS)
+
+    async def _look(self, version: int, alarm: Callable[[str, str], None]) -> int:
+        try:
+            await self._in_thread(self._approvals.expire_due)
+            current = await self._in_thread(self._approvals.data_version)
+        except StoreError as error:
+            alarm("approvals", str(error))
+            current = -1
+            await trio.sleep(1)
+        if current != version or current < 0:
+            # Without a store each finds out by itself, and its command is refused.
+            for waiting in self._waiting.values():
+                waiting.changed.set()
+        return current
+
+    async def _bury(self, alarm: Callable[[str, str], None]) -> None:
         while True:
-            await self._some.wait()
-            self._some = trio.Event()
-            version = -1
-            while self._waiting:
-                await trio.to_thread.run_sync(self._approvals.expire_due)
-                current = await trio.to_thread.run_sync(self._approvals.data_version)
-                if current != version:
-                    version = current
-                    for waiting in self._waiting.values():
-                        waiting.changed.set()
-                await trio.sleep(POLL_SECONDS)
+            await trio.sleep(BURY_SECONDS)
+            try:
+                await self._in_thread(self._approvals.lapse_dead)
+            except (StoreError, OSError) as error:
+                alarm("approvals", str(error))
 
 
 def _notice(approval: Approval, decision: Decision, waited: float) -> str:

@@ -114,7 +114,9 @@ class Leg:
         if self.tls is not None:
             assert self._plain is not None
             try:
-                self.tls.write(data)
+                wrote = self.tls.write(data)
+                while wrote < len(data):
+                    wrote += self.tls.write(data[wrote:])
             except ssl.SSLError as error:
                 raise LegLost(f"TLS: {error.reason or error}") from error
             data = self._plain.read()
@@ -149,6 +151,11 @@ class Leg:
                 queue[0] = queue[0][sent:]
                 return False
         return True
+
+    def discard(self) -> None:
+        """Forget what is queued: the peer takes nothing any more."""
+        self._queue.clear()
+        self.pending = 0
 
     # -- TLS --------------------------------------------------------------
 

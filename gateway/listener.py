@@ -18,7 +18,6 @@ from recorder.errors import RecorderError
 BACKLOG = 1024
 PAUSE_SECONDS = 0.1
 CROWD = 1.2
-_PASSING = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 def bind(listener_host: str, port: int) -> socket.socket:
@@ -45,12 +44,12 @@ class Doorman:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._by_address: Counter[str] = Counter()
-        self._turnaway = Turnaway(services.world)
+        self._turnaway = Turnaway(services.world, services.crash)
         self.count = 0
 
     def over(self, host: str) -> float:
-        """How full it is: above 1 a client is told so in its own words, above
-        CROWD it is just closed."""
+        """How full it is: above 1 a client is told so, above CROWD it is told
+        without a session on record."""
         limits = self._services.config.limits
         full = (self.count + 1) / limits.connections if limits.connections else 0.0
         if limits.per_address:
@@ -66,7 +65,7 @@ class Doorman:
             except BlockingIOError:
                 continue  # another worker was faster
             except OSError as error:
-                if error.errno in _PASSING:
+                if error.errno != errno.ECONNABORTED:
                     # No descriptors or memory: let sessions end rather than spin.
                     self._services.alarm("accept", error.strerror or str(error))
                     await trio.sleep(PAUSE_SECONDS)
@@ -74,7 +73,8 @@ class Doorman:
             host = address[0] if isinstance(address, tuple) else "local"
             full = self.over(host)
             if full > CROWD:
-                client.close()
+                refuse = Refuse("too many connections", kind="busy")
+                nursery.start_soon(self._turnaway.refuse, client, listener, refuse)
                 continue
             nursery.start_soon(self._session, client, listener, host, full > 1)
 
@@ -83,6 +83,7 @@ class Doorman:
     ) -> None:
         self.count += 1
         self._by_address[host] += 1
+        session: Session | None = None
         try:
             try:
                 session = Session(self._services, listener, client, host, crowded=crowded)
@@ -92,6 +93,10 @@ class Doorman:
                 await self._turnaway.refuse(client, listener, refuse)
                 return
             await session.live()
+        except Exception as error:
+            # A fault of ours ends one session, never its neighbours.
+            self._services.crash(session.id if session is not None else "?", error)
+            client.close()
         finally:
             self.count -= 1
             self._by_address[host] -= 1

@@ -36,7 +36,7 @@ class Rider(Interface):
     """True when its bytes wait for the disk, not only for the kernel."""
 
     def ready(self, leg: Leg) -> None:
-        """``leg`` can be read: read it and put on record what came of it."""
+        """``leg`` can be read, or its peer is gone: put on record what came of it."""
 
     def writable(self, leg: Leg) -> None:
         """``leg`` can be written again."""
@@ -64,6 +64,8 @@ class Reactor:
         self._bell = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._bell, select.EPOLLIN)
         self._ripe: list[int] = []
+        # A thread of its own: others may all be waiting for a slow store or secret.
+        self._thread = trio.CapacityLimiter(1)
         self.rounds = 0
 
     def record_with(self, flush: Callable[[], None], sync: Callable[[], object]) -> None:
@@ -108,6 +110,17 @@ class Reactor:
         if self._interest.get(fd, wanted) != wanted:
             self._interest[fd] = wanted
             self._epoll.modify(fd, wanted)
+
+    def drain(self, leg: Leg, rider: Rider) -> None:
+        """``leg`` has ended its stream and may still take bytes: wait for writing
+        alone. ``ready`` is then called only when the peer is gone altogether."""
+        fd = leg.fd
+        if fd not in self._legs:
+            self._epoll.register(fd, WRITE)
+        elif self._interest[fd] != WRITE:
+            self._epoll.modify(fd, WRITE)
+        self._legs[fd] = (leg, rider)
+        self._interest[fd] = WRITE
 
     # -- the rounds -------------------------------------------------------
 
@@ -184,7 +197,7 @@ class Reactor:
         ripe, self._ripe = self._ripe, []
         for fd in ripe:
             entry = self._legs.get(fd)
-            if entry is not None:
+            if entry is not None and self._interest[fd] & READ:
                 self._guard(entry[1], entry[0])
 
     async def _committer(self) -> None:
@@ -194,7 +207,7 @@ class Reactor:
             self._sync_wanted = trio.Event()
             batch, self._unsynced = self._unsynced, {}
             try:
-                await trio.to_thread.run_sync(self._sync)
+                await trio.to_thread.run_sync(self._sync, limiter=self._thread)
             except Exception as error:
                 for rider in batch:
                     rider.fail(error)

@@ -7,6 +7,7 @@ given, so that it stands in the journal before the bytes that it gates.
 
 from __future__ import annotations
 
+import math
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +24,9 @@ from gateway.policy.masks import build
 from gateway.policy.principal import Principal
 from gateway.policy.verdicts import Decision, Verdict
 from gateway.services import Services
+from gateway.store import StoreError
 from gateway.targets import Target, TargetRefused
+from gateway.throttle import guessable
 from protocols.contract import (
     Allow,
     Answer,
@@ -66,9 +69,10 @@ class Relay:
         self.policy = services.policy
         self.principal: Principal | None = None
         self.target: Target | None = None
-        self.activity = 0
         self.holding = 0
         self._key: bytes | None = None
+        self._unproven = False
+        """SCRAM is on; that it failed is told by the session's end alone."""
         self._by_text = services.policy.reads_text
         self._decisions: dict[str | int, tuple[tuple[Part, ...], Decision]] = {}
         self._masked: dict[int, Decision] = {}
@@ -86,7 +90,6 @@ class Relay:
         return None
 
     def _command(self, command: Command) -> Answer | None:
-        self.activity += 1
         known = self._decisions.get(self._meaning(command))
         decision = known[1] if known is not None else self._judge(command)
         prepare = command.phase is Phase.PREPARE
@@ -175,7 +178,12 @@ class Relay:
             return self._refused(Refuse("the recorder is short of space", kind="recorder"))
         if self.session.crowded:
             return self._refused(Refuse("too many connections", kind="busy"))
-        return services.authority.offer(proof.claimed)
+        if seconds := services.throttle.wait(self.session.peer):
+            reason = f"too many failed logins from your address: wait {math.ceil(seconds)} s"
+            return self._refused(Refuse(reason, kind="busy"))
+        offer = services.authority.offer(proof.claimed)
+        self._unproven = offer.verifier is not None
+        return offer
 
     # -- waiting ----------------------------------------------------------
 
@@ -192,21 +200,32 @@ class Relay:
         if isinstance(question, Errand):
             return await run_errand(self, question.talk, question.purpose)
         if isinstance(question, Cancel):
-            await self.services.cancels.cancel(question.key)
             self.session.log.event("cancel", {"asked": True})
+            await self.services.cancels.cancel(question.key)
             return Done()
         raise TypeError(f"no answer to {type(question).__name__}")
 
     async def _prove(self, proof: Proof) -> Answer:
-        authority = self.services.authority
+        services = self.services
+        if seconds := services.throttle.wait(self.session.peer):
+            # Many may have asked before the first of them failed.
+            reason = f"too many failed logins from your address: wait {math.ceil(seconds)} s"
+            return self._refused(Refuse(reason, kind="busy"))
         try:
-            principal = await authority.prove(proof, self.session.peer)
+            principal = await services.authority.prove(proof, self.session.peer)
+        except StoreError as error:
+            services.alarm("identity", str(error))
+            return self._refused(Refuse("nobody can be proven now", kind="upstream"))
         except Refused as refused:
+            if proof.secret is not None and guessable(proof.secret):
+                services.throttle.failed(self.session.peer)
             self.session.log.event(
                 "identity-refused", {"claimed": proof.claimed, "why": refused.reason}
             )
             return self._refused(Refuse(refused.public, kind="identity"))
         self.principal = principal
+        self._unproven = False
+        self.session.proven.set()
         self.session.log.event(
             "identity",
             {
@@ -275,7 +294,9 @@ class Relay:
                 kind="upstream",
             )
         try:
-            secret = await trio.to_thread.run_sync(self.target.password.resolve)
+            secret = await trio.to_thread.run_sync(
+                self.target.password.resolve, limiter=self.services.secret_threads
+            )
         except Exception as error:
             self.services.alarm("secret", f"target {self.target.name}: {error}")
             return self._refused(
@@ -329,6 +350,8 @@ class Relay:
 
     def close(self) -> None:
         """The session ends: its key is nobody's."""
+        if self._unproven:
+            self.services.throttle.failed(self.session.peer)
         if self._key is not None:
             self.services.cancels.forget(self._key)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import trio
+
 from gateway.approvals import Approvals
 from gateway.config import Config
 from gateway.identity.authority import Authority
@@ -16,6 +18,7 @@ from gateway.listening import Listener
 from gateway.policy.policy import Policy
 from gateway.reactor import Reactor
 from gateway.targets import Target
+from gateway.throttle import Throttle
 from gateway.tls import client_context
 from gateway.world import World
 from protocols.contract import Screen
@@ -47,6 +50,9 @@ class Services:
     new_journal: Callable[[], Journal] = field(init=False)
     holds: Holds = field(init=False)
     cancels: Cancels = field(init=False)
+    throttle: Throttle = field(init=False)
+    secret_threads: trio.CapacityLimiter = field(init=False)
+    """Of their own, so that a secret manager that hangs stops nothing else."""
     sessions: dict[str, Session] = field(default_factory=dict)
     memory: dict[str, dict[object, object]] = field(default_factory=dict)
     debug: bool = False
@@ -63,8 +69,12 @@ class Services:
         return context
 
     def alarm(self, what: str, message: str) -> None:
-        """Something that the people who run the gateway must see."""
-        print(f"gateway: {what}: {message}", file=sys.stderr, flush=True)
+        """Something that the people who run the gateway must see. Never raises:
+        the place where it is written to may be what has failed (a full disk)."""
+        try:
+            print(f"gateway: {what}: {message}", file=sys.stderr, flush=True)
+        except (OSError, ValueError):
+            pass  # There is nobody left to tell.
 
     def crash(self, session: str, error: BaseException) -> None:
         """A fault of ours. The exception's text may quote data, so only its

@@ -26,6 +26,7 @@ from recorder.session_log import Status
 HIGH_WATER = 1 << 20
 """Bytes queued towards a slow peer before the other leg is no longer read."""
 FAREWELL_SECONDS = 5.0
+_LEFT: tuple[Status, str] = ("closed", "the client left")
 
 
 class Session:
@@ -56,12 +57,21 @@ class Session:
             )
         )
         self.legs: list[Leg | None] = [Leg(sock), None]
+        self.proven = trio.Event()
         self._ended = [False, False]
+        """By side: its stream has ended."""
+        self._gone = [False, False]
+        """By side: it takes nothing any more either."""
         self._paused = [False, False]
+        self._most_held = services.config.limits.held
         self._over = trio.Event()
+        self._failed = False
+        self._whole = True
+        """What the client was sent so far ends between two messages."""
+        self._moved = 0
         self._unreleased = 0
         self._unsynced = 0
-        self._why: tuple[Status, str] = ("closed", "the client left")
+        self._why = _LEFT
         self._nursery: trio.Nursery | None = None
         self.log = services.journal.open(
             {
@@ -80,7 +90,7 @@ class Session:
     # -- the life ---------------------------------------------------------
 
     async def live(self) -> None:
-        """From the greeting to the close. Never raises but for cancellation."""
+        """From the greeting to the close."""
         services = self.services
         services.sessions[self.id] = self
         client = self.legs[Side.CLIENT]
@@ -88,31 +98,38 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._greeting_deadline)
+                nursery.start_soon(self._deadlines)
                 if services.config.limits.idle:
                     nursery.start_soon(self._idle_deadline, services.config.limits.idle)
                 services.reactor.attach(client, self)
                 await self._over.wait()
-                await self._farewell()
+                # Who still waits (a handshake, a hold, an errand) waits for nothing,
+                # and the farewell must be the only one to wait on a socket.
                 nursery.cancel_scope.cancel()
+            await self._farewell()
         finally:
             self._close()
 
-    async def _greeting_deadline(self) -> None:
-        """A client that dawdles over TLS or its proof costs a slot only so long."""
+    async def _deadlines(self) -> None:
+        """A client that dawdles over TLS or its proof costs a slot only so long,
+        and an upstream that lets nobody in keeps nobody waiting for ever."""
         limits = self.services.config.limits
-        await trio.sleep(limits.greeting)
-        if self.relay.principal is None:
-            self.end("terminated", "the client did not prove itself in time")
+        with trio.move_on_after(limits.greeting):
+            await self.proven.wait()
+        if not self.proven.is_set():
+            self.dismiss(Refuse("the client did not prove itself in time", kind="identity"))
+            return
         await trio.sleep(limits.greeting + limits.dial)
-        if not self.relay.activity and not self.at_rest:
+        if not self.conversation.ready:
             self.dismiss(Refuse("the upstream did not let us in in time", kind="upstream"))
 
     async def _idle_deadline(self, seconds: float) -> None:
+        """Idle: nothing moves, nothing waits for people and nothing runs upstream.
+        A transaction that is left open counts as idle, a long query does not."""
         while True:
-            seen = self.relay.activity
+            seen = self._moved
             await trio.sleep(seconds)
-            if self.relay.activity == seen and not self.relay.holding:
+            if self._moved == seen and not (self.relay.holding or self.conversation.owed):
                 self.dismiss(Refuse(f"idle for {seconds:g} s", kind="shutdown"))
 
     async def _farewell(self) -> None:
@@ -122,6 +139,8 @@ class Session:
             if leg is None or leg.fd < 0:
                 continue
             self.services.reactor.detach(leg)
+            if self._gone[side]:
+                continue
             with trio.move_on_after(FAREWELL_SECONDS):
                 try:
                     while not leg.flush():
@@ -139,6 +158,7 @@ class Session:
                 leg.close()
         try:
             self._record_tail()
+            self._tell_operator()
             self.log.end(*self._why)
             services.journal.flush()
         except RecorderError as error:
@@ -150,18 +170,43 @@ class Session:
         if client or upstream:
             self.log.event("unfinished", {"client": client, "upstream": upstream})
 
+    def _tell_operator(self) -> None:
+        """What the client must not hear, and somebody has to."""
+        if aside := self.conversation.aside:
+            self.log.event("aside", {"message": aside})
+            name = self.relay.target.name if self.relay.target is not None else "?"
+            self.services.alarm("upstream", f"target {name}, session {self.id}: {aside}")
+
     def end(self, status: Status, reason: str) -> None:
         """Let the session close; the first reason counts."""
         if not self._over.is_set():
-            self._why = (status, reason)
+            self._because(status, reason)
             self._over.set()
 
+    def _because(self, status: Status, reason: str) -> None:
+        if self._why is _LEFT:
+            self._why = (status, reason)
+
     def dismiss(self, refuse: Refuse) -> None:
-        """End the session in the protocol's own words."""
-        self._why = ("terminated", refuse.reason)
-        self.conversation.dismiss(refuse)
-        self._carry_on([])
+        """End the session in the protocol's own words. Never raises."""
+        if self._over.is_set():
+            return
+        try:
+            if not self.conversation.closing:
+                self._because("terminated", refuse.reason)
+            self.conversation.dismiss(refuse)
+            self._carry_on([])
+        except Exception as error:
+            self.fail(error)
         self.services.reactor.settle()
+
+    def note(self, kind: str, fields: dict[str, object]) -> None:
+        """Put on record what others did for this session, if it still lives."""
+        if not (self.log.ended or self._failed):
+            try:
+                self.log.event(kind, fields)
+            except RecorderError as error:
+                self.fail(error)
 
     @property
     def at_rest(self) -> bool:
@@ -172,18 +217,24 @@ class Session:
 
     def ready(self, leg: Leg) -> None:
         side = Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM
+        if self._over.is_set():
+            self.services.reactor.detach(leg)
+            return
+        if self._ended[side]:
+            self._lost(side, LegLost("the peer is gone"))
+            return
         try:
             data = leg.read()
         except LegLost as error:
-            self.log.event("lost", {"side": side.name.lower(), "why": str(error)})
-            data = b""
+            self._lost(side, error)
+            return
         if data is None:
             return
         if not data:
-            if self._ended[side]:
-                return
             self._ended[side] = True
-            self.services.reactor.detach(leg)
+            if side is Side.UPSTREAM and not self._ended[Side.CLIENT]:
+                self._because("closed", "the upstream closed the connection")
+            self._gauge()
         self._receive(side, data)
         if leg.tls is not None and leg.ripe and not self._ended[side] and not self._paused[side]:
             self.services.reactor.soon(leg)
@@ -220,19 +271,22 @@ class Session:
         spans = conversation.moves()
         if spans:
             self.log.spans(spans)
+            self._moved += 1
             self._unreleased += len(spans)
             if self.synced:
                 self._unsynced += sum(len(span.raw) for span in spans)
                 if self._unsynced > HIGH_WATER:
                     self._gauge()
             self.services.reactor.touch(self, spans)
-        if conversation.held > self.services.config.limits.held or self._paused[0]:
+        if self._paused[0] or self._paused[1] or conversation.held > self._most_held:
             self._gauge()
-        if conversation.closing and not self._unreleased:
+        if not self._unreleased and (conversation.closing or self._gone[0]):
             self._over.set()
 
     def release(self, spans: list[Span]) -> None:
         """``spans`` are on record: send them."""
+        if self._failed:
+            return  # a last word was said already: nothing may come after it
         self._unreleased -= len(spans)
         if self.synced:
             self._unsynced = max(0, self._unsynced - sum(len(span.raw) for span in spans))
@@ -245,24 +299,39 @@ class Session:
                 continue
             to = side if move is Move.SEND else 1 - side
             leg = legs[to]
-            if leg is not None and leg.fd >= 0:
+            if leg is not None and leg.fd >= 0 and not self._gone[to]:
                 try:
                     leg.queue(raw)
                 except LegLost as error:
                     self._lost(Side(to), error)
                     continue
                 used[to] = True
+        conversation = self.conversation
+        if used[0]:
+            # With more on its way, where it will end is not known yet.
+            self._whole = not self._unreleased and conversation.between
         for to in (0, 1):
             if used[to]:
                 self._flush(Side(to))
-        if self.conversation.closing and not self._unreleased:
+        if not self._unreleased and (conversation.closing or self._gone[0]):
             self._over.set()
 
     def writable(self, leg: Leg) -> None:
         self._flush(Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM)
+        self._gauge()
 
     def fail(self, error: Exception) -> None:
-        """Something broke under the session: it ends, and says so if it can."""
+        """Something broke under the session: it ends, and says so if it can.
+
+        Nothing moves after this: not what still comes in, nor what was put on
+        record and not sent yet, which would follow the last word.
+        """
+        if self._failed:
+            return
+        self._failed = True
+        for leg in self.legs:
+            if leg is not None:
+                self.services.reactor.detach(leg)
         if isinstance(error, RecorderError):
             # Nothing more may move: the client is told in its own words, by bytes that
             # could not be recorded any more. They are ours and carry no data.
@@ -274,15 +343,19 @@ class Session:
         if not self._over.is_set():
             self._why = ("terminated", refuse.reason)
             try:
-                self.conversation.moves()
-                self.conversation.dismiss(refuse)
-                client = self.legs[0]
-                for span in self.conversation.moves():
-                    if span.move is Move.SEND and span.side is Side.CLIENT and client is not None:
-                        client.queue(span.raw)
+                if self._whole and not self._gone[0]:
+                    self._last_word(refuse)
             except Exception as second:
                 self.services.crash(self.id, second)
             self._over.set()
+
+    def _last_word(self, refuse: Refuse) -> None:
+        conversation, client = self.conversation, self.legs[0]
+        conversation.moves()  # never to be sent
+        conversation.dismiss(refuse)
+        for span in conversation.moves():
+            if span.move is Move.SEND and span.side is Side.CLIENT and client is not None:
+                client.queue(span.raw)
 
     # -- legs and backpressure --------------------------------------------
 
@@ -300,16 +373,27 @@ class Session:
 
     def _gauge(self) -> None:
         """Decide anew which legs to read and which to wait on for writing."""
-        conversation = self.conversation
+        if self._over.is_set():
+            return
+        waiting = self.conversation.waiting
         for side in (0, 1):
             leg = self.legs[side]
             if leg is None or leg.fd < 0:
+                continue
+            if self._ended[side]:
+                if leg.pending and not self._gone[side]:
+                    self.services.reactor.drain(leg, self)
+                else:
+                    self.services.reactor.detach(leg)
                 continue
             other = self.legs[1 - side]
             full = (
                 (other is not None and other.pending > HIGH_WATER)
                 or self._unsynced > HIGH_WATER
-                or conversation.held > self.services.config.limits.held
+                or waiting[side] > self._most_held
+                # A client that doesn't listen may not go on speaking. An upstream may:
+                # it could be waiting for us to take its answers before it reads on.
+                or (side == Side.CLIENT and leg.pending > HIGH_WATER)
             )
             was_full, self._paused[side] = self._paused[side], full
             self.services.reactor.want(leg, read=not full, write=leg.pending > 0)
@@ -317,34 +401,43 @@ class Session:
                 self.services.reactor.soon(leg)
 
     def _lost(self, side: Side, error: LegLost) -> None:
-        """Writing failed: for the conversation that is the end of the stream."""
+        """The connection broke: for the conversation that is the end of the
+        stream, and what would still go there is forgotten."""
         leg = self.legs[side]
-        if leg is not None and not self._ended[side]:
+        if leg is None or self._gone[side]:
+            return
+        self._gone[side] = True
+        self.services.reactor.detach(leg)
+        leg.discard()
+        if not self._ended[side]:
             self._ended[side] = True
-            self.services.reactor.detach(leg)
+            if side is Side.UPSTREAM:
+                self._because("closed", "the upstream's connection broke")
             self.log.event("lost", {"side": side.name.lower(), "why": str(error)})
             self._receive(side, b"")
+        else:
+            self._carry_on([])
 
     def _blame(self, error: WireError) -> None:
         self.log.event(
             "error",
             {"side": error.side.name.lower(), "message": error.message, "code": error.code},
         )
-        if not self._over.is_set():
-            self._why = ("terminated", f"{error.side.name.lower()}: {error.message}")
+        self._because("terminated", f"{error.side.name.lower()}: {error.message}")
 
     # -- the waiting gear -------------------------------------------------
 
     async def _ponder(self, question: Question) -> None:
         """Find an answer that takes time, then go on."""
         try:
-            if isinstance(question, Upgrade):
-                await self._upgrade(question)
-            else:
-                self._resolve(question.number, await self.relay.later(question))
-        except LegLost as error:
-            self.log.event("lost", {"side": "client", "why": str(error)})
-            self.end("terminated", str(error))
+            try:
+                if isinstance(question, Upgrade):
+                    await self._upgrade(question)
+                else:
+                    self._resolve(question.number, await self.relay.later(question))
+            except LegLost as error:
+                self.log.event("lost", {"side": "client", "why": str(error)})
+                self.end("terminated", str(error))
         except Exception as error:
             self.fail(error)
 
@@ -356,6 +449,8 @@ class Session:
         except WireError as error:
             self._blame(error)
             questions = []
+        if isinstance(answer, Refuse) and self.conversation.closing:
+            self._because("terminated", answer.reason)
         self._carry_on(questions)
         self.services.reactor.settle()
 
@@ -403,4 +498,5 @@ class Session:
         # The answer goes first: bytes inside TLS must find a conversation that
         # knows that TLS is up.
         self._resolve(question.number, upgraded)
-        reactor.attach(leg, self)
+        if not self._over.is_set():
+            reactor.attach(leg, self)

@@ -21,6 +21,8 @@ from gateway.config import Config
 POLL_SECONDS = 0.1
 FIRST_PAUSE = 0.5
 LONGEST_PAUSE = 30.0
+PATIENCE_SECONDS = 60.0
+"""From SIGTERM until a worker that still runs is killed: longer than a drain."""
 SOUND_SECONDS = 60.0
 """A worker that lived this long starts with a clean slate."""
 
@@ -47,6 +49,7 @@ class Supervisor:
         self._debug = debug
         self._staff = [Staff(number) for number in range(workers)]
         self._stopping = False
+        self._patience = 0.0
         self._signals: list[int] = []
 
     def run(self) -> int:
@@ -57,17 +60,28 @@ class Supervisor:
                 self._signals.remove(got)
                 self._pass_on(got)
             alive = self._look_after()
+            if self._stopping and time.monotonic() > self._patience:
+                self._kill()
             if self._stopping and not alive:
                 return 0
-            time.sleep(POLL_SECONDS)  # a signal cuts it short
+            time.sleep(POLL_SECONDS)
 
     def _pass_on(self, number: int) -> None:
         if number != signal.SIGHUP:
+            if not self._stopping:
+                self._patience = time.monotonic() + PATIENCE_SECONDS
             self._stopping = True
             number = signal.SIGTERM
         for place in self._staff:
             if place.process is not None and place.process.poll() is None:
                 place.process.send_signal(number)
+
+    def _kill(self) -> None:
+        """A worker that does not come to its end hangs; its journal is
+        recovered at the next start."""
+        for place in self._staff:
+            if place.process is not None and place.process.poll() is None:
+                place.process.kill()
 
     def _look_after(self) -> int:
         """Reap, restart; the number of workers that run."""
@@ -94,7 +108,7 @@ class Supervisor:
                     )
             if not self._stopping and place.process is None and now >= place.due:
                 self._start(place)
-                alive += 1
+                alive += place.process is not None
         return alive
 
     def _start(self, place: Staff) -> None:
@@ -103,7 +117,13 @@ class Supervisor:
         argv += ["--number", str(place.number), "--sockets", ",".join(map(str, fds))]
         if self._debug:
             argv.append("--debug")
-        place.process = subprocess.Popen(
-            argv, pass_fds=fds, env=os.environ, cwd=Path.cwd(), start_new_session=True
-        )
         place.since = time.monotonic()
+        try:
+            place.process = subprocess.Popen(
+                argv, pass_fds=fds, env=os.environ, cwd=Path.cwd(), start_new_session=True
+            )
+        except OSError as error:
+            place.pause = min(place.pause * 2, LONGEST_PAUSE)
+            place.due = place.since + place.pause
+            why = f"can't be started: {error.strerror}; again in {place.pause:g} s"
+            print(f"gateway: worker {place.number} {why}", file=sys.stderr, flush=True)

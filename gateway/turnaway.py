@@ -8,6 +8,7 @@ ours that carry nobody's data.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 
 import trio
 
@@ -20,15 +21,16 @@ from protocols.errors import WireError
 from protocols.wire import Move, Side
 
 SECONDS = 5.0
-AT_ONCE = 64
+AT_ONCE = 256
 """Clients that are told why at the same time; more are just closed."""
 
 
 class Turnaway:
     """Says no to clients, a few at a time."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, crash: Callable[[str, BaseException], None]) -> None:
         self._world = world
+        self._crash = crash
         self._count = 0
 
     async def refuse(self, sock: socket.socket, listener: Listener, refuse: Refuse) -> None:
@@ -44,6 +46,8 @@ class Turnaway:
                     self._count -= 1
         except (LegLost, WireError, OSError):
             pass
+        except Exception as error:
+            self._crash("turnaway", error)
         finally:
             leg.close()
 

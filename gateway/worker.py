@@ -24,7 +24,9 @@ from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
 from gateway.reactor import Reactor
 from gateway.services import Services
+from gateway.store import StoreError
 from gateway.targets import load_targets
+from gateway.throttle import Throttle
 from gateway.world import World
 from protocols.contract import Refuse
 from recorder.errors import RecorderError
@@ -32,6 +34,9 @@ from recorder.journal import Journal
 from recorder.keys import load_public
 
 DRAIN_SECONDS = 30.0
+LAST_SECONDS = 2.0
+"""For last words, after a second signal."""
+SECRET_THREADS = 16
 RECORDER_SECONDS = 2.0
 MEMORY_SECONDS = 60.0
 """How long what protocols remember of a target (its catalog) is believed."""
@@ -98,12 +103,17 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     made.new_journal = new_journal
     made.holds = Holds(approvals)
     made.cancels = Cancels(world, config.state / "run", post.number)
+    made.throttle = Throttle(world, config.limits.failed_proofs)
+    made.secret_threads = trio.CapacityLimiter(SECRET_THREADS)
     try:
         yield made
     finally:
         reactor.close()
-        made.journal.close()
-        approvals.close()
+        for close in (made.journal.close, approvals.close):
+            try:
+                close()
+            except (RecorderError, StoreError) as error:
+                made.alarm("shutdown", str(error))
 
 
 async def work(
@@ -112,8 +122,8 @@ async def work(
     """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the policy anew."""
     async with services(config, post) as made, trio.open_nursery() as background:
         background.start_soon(made.reactor.run)
-        background.start_soon(made.cancels.listen)
-        background.start_soon(made.holds.watch)
+        background.start_soon(_hear_cancels, made)
+        background.start_soon(made.holds.watch, made.alarm)
         background.start_soon(_forget, made)
         background.start_soon(_guard_recorder, made)
         doorman = Doorman(made)
@@ -147,8 +157,7 @@ async def _signals(made: Services, accepting: trio.CancelScope, sessions: trio.N
                 reload_policy(made)
                 continue
             if accepting.cancel_called:
-                for session in list(made.sessions.values()):
-                    session.dismiss(Refuse("the gateway stops", kind="shutdown"))
+                await _cut(made, LAST_SECONDS)
                 sessions.cancel_scope.cancel()
                 return
             accepting.cancel()
@@ -164,12 +173,25 @@ async def _drain(made: Services, sessions: trio.Nursery) -> None:
                 if session.at_rest:
                     session.dismiss(Refuse("the gateway is shutting down", kind="shutdown"))
             await trio.sleep(0.1)
+    await _cut(made, 5.0)
+    sessions.cancel_scope.cancel()
+
+
+async def _cut(made: Services, seconds: float) -> None:
+    """End every session now, in its own words; wait ``seconds`` for them."""
     for session in list(made.sessions.values()):
         session.dismiss(Refuse("the gateway is shutting down", kind="shutdown"))
-    with trio.move_on_after(5):
+    with trio.move_on_after(seconds):
         while made.sessions:
             await trio.sleep(0.05)
-    sessions.cancel_scope.cancel()
+
+
+async def _hear_cancels(made: Services) -> None:
+    """Without a socket only the cancels that land on other workers are lost."""
+    try:
+        await made.cancels.listen()
+    except OSError as error:
+        made.alarm("cancels", f"those that land on other workers are lost: {error}")
 
 
 async def _forget(made: Services) -> None:
@@ -187,6 +209,10 @@ async def _guard_recorder(made: Services) -> None:
         await trio.sleep(RECORDER_SECONDS)
         journal = made.journal
         if journal.failed:
+            # Idle ones have not noticed yet, and would keep the journal from
+            # being taken up again.
+            for session in list(made.sessions.values()):
+                session.fail(RecorderError(journal.failed))
             if made.sessions or journal.state() != "ok":
                 continue
             try:
@@ -211,8 +237,12 @@ def reload_policy(made: Services) -> None:
     changes nothing and raises an alarm. Open sessions keep theirs."""
     try:
         policy = load_policy(made.config)
-    except (PolicyErrors, OSError) as error:
+    except (PolicyErrors, OSError, UnicodeDecodeError) as error:
         made.alarm("policy", f"not reloaded, version {made.policy.version[:12]} stays: {error}")
+        return
+    except Exception as error:
+        # Sessions must not end for it, whatever is in the file.
+        made.crash("policy", error)
         return
     made.alarm("policy", f"version {made.policy.version[:12]} -> {policy.version[:12]}")
     made.policy = policy

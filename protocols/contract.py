@@ -417,6 +417,29 @@ class Conversation(Exchange, Interface):
         """Bytes parked behind questions, for backpressure."""
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        """``held`` by side. A side's bytes may wait for the other side to
+        speak, so only the side itself is to be slowed down by them."""
+
+    @property
+    def ready(self) -> bool:
+        """True once both legs are through their logins and commands may flow."""
+
+    @property
+    def owed(self) -> bool:
+        """True while the upstream owes an answer: something runs."""
+
+    @property
+    def between(self) -> bool:
+        """True when the client leg stands between two messages, after what
+        ``moves`` has told so far: a last word can be said there."""
+
+    @property
+    def aside(self) -> str:
+        """What the people who run the gateway must know and the client must
+        not (why the upstream refused the gateway's credential), else ""."""
+
+    @property
     def unforwarded(self) -> tuple[int, int]:
         """Bytes of each side that arrived but are not in ``moves`` yet (the
         start of a frame that is not whole)."""
@@ -464,4 +487,7 @@ class ProtocolKind:
     key_size: int = 0
     """Length in bytes of the cancel key that the relay mints; 0 for none."""
     port: int = 0
+    doubts: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None
+    """What is doubtful about a target's settings, by key ("" has its default):
+    ends of sentences that begin with the key, shown as warnings."""
     ANY: ClassVar[str] = "*"

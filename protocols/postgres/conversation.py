@@ -92,6 +92,19 @@ class Entrance:
         return len(self._greeting.intake)
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        return len(self._greeting.intake), 0
+
+    @property
+    def owed(self) -> bool:
+        return False
+
+    @property
+    def between(self) -> bool:
+        """Nothing is streamed here: each message leaves whole."""
+        return True
+
+    @property
     def unforwarded(self) -> tuple[int, int]:
         return len(self._greeting.intake), self.login.buffered if self.login else 0
 
@@ -212,12 +225,21 @@ class PostgresConversation:
         def held(self) -> int: ...
         @property
         def unforwarded(self) -> tuple[int, int]: ...
+        @property
+        def waiting(self) -> tuple[int, int]: ...
+        @property
+        def owed(self) -> bool: ...
+        @property
+        def between(self) -> bool: ...
 
     else:
         closing = property(attrgetter("_stage.closing"))
         at_rest = property(attrgetter("_stage.at_rest"))
         held = property(attrgetter("_stage.held"))
         unforwarded = property(attrgetter("_stage.unforwarded"))
+        waiting = property(attrgetter("_stage.waiting"))
+        owed = property(attrgetter("_stage.owed"))
+        between = property(attrgetter("_stage.between"))
 
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
@@ -232,6 +254,16 @@ class PostgresConversation:
         self.say = self._entrance.say
         self.withdraw = self._entrance.withdraw
         self.dismiss = self._entrance.dismiss
+
+    @property
+    def ready(self) -> bool:
+        return self._entrance is None
+
+    @property
+    def aside(self) -> str:
+        """The server's own words when it refused the gateway's credential."""
+        entrance = self._entrance
+        return "" if entrance is None or entrance.login is None else entrance.login.quoted
 
     def cancel(self) -> Talk | None:
         return self._cancel() if self._cancel is not None else None

@@ -127,6 +127,18 @@ class Traffic:
         return self._client.held + self._server.held
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        return self._client.held, self._server.held
+
+    @property
+    def owed(self) -> bool:
+        return bool(self._flight.queue)
+
+    @property
+    def between(self) -> bool:
+        return self._server.between
+
+    @property
     def unforwarded(self) -> tuple[int, int]:
         return self._client.unforwarded, self._server.unforwarded
 

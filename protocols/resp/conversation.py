@@ -132,6 +132,26 @@ class RespConversation:
         return self._requests.waiting if waiting else 0
 
     @property
+    def waiting(self) -> tuple[int, int]:
+        return self.held, 0
+
+    @property
+    def ready(self) -> bool:
+        return self._entrance is None
+
+    @property
+    def owed(self) -> bool:
+        return self._replies.due > 0
+
+    @property
+    def between(self) -> bool:
+        return self._replies.between
+
+    @property
+    def aside(self) -> str:
+        return self._entrance.aside if self._entrance is not None else ""
+
+    @property
     def unforwarded(self) -> tuple[int, int]:
         return len(self._requests), len(self._replies)
 

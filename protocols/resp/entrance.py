@@ -58,6 +58,8 @@ class Entrance:
         self.through = False
         self.closing = False
         self.pending = 0
+        self.aside = ""
+        """What the server said when it refused us: for the operator only."""
         self._opening = opening
         self._outbox = outbox
         self._requests = requests
@@ -110,7 +112,9 @@ class Entrance:
                 return
             _, what = self._steps.pop(0)
             if line != b"+OK":
-                # Not quoted: it names what the client must not see.
+                # Not quoted to the client: it names what it must not see.
+                quotes = self._replies.own is not None and self._replies.own.spans(line)
+                self.aside = "" if quotes else line[:512].decode("utf-8", "backslashreplace")
                 self.refuse(Refuse(f"the upstream refused {what}", kind="upstream"))
             else:
                 self._next_step()
