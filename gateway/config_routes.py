@@ -158,6 +158,14 @@ def _settings(table: Table, protocol: str) -> dict[str, object]:
             inner.error(key, f"must be of the type {_TYPES.get(wanted, wanted.__name__)}")
             continue
         out[key] = given
+    doubts = protocols.load(protocol).doubts
+    try:
+        found = doubts(out) if doubts is not None else {}
+    except ValueError as error:
+        table.error("settings", f"can't be used: {error}")
+        return out
+    for key, doubt in found.items():
+        table.report.warn((*table.at("settings"), key), doubt)
     return out
 
 

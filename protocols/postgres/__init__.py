@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocols.contract import Part, ProtocolKind
 from protocols.postgres.conversation import PostgresConversation
-from protocols.postgres.login import KEY_SIZE
+from protocols.postgres.login import KEY_SIZE, doubts
 from protocols.sql import ACTIONS, FACTS, analyse
 
 
@@ -17,7 +17,7 @@ KIND = ProtocolKind(
     family="sql",
     actions=ACTIONS,
     facts=FACTS,
-    settings={"auth": list},
+    settings={"auth": list, "search_path": str},
     can_hold=True,
     can_mask=True,
     start=PostgresConversation,
@@ -25,4 +25,5 @@ KIND = ProtocolKind(
     alpn="postgresql",
     key_size=KEY_SIZE,
     port=5432,
+    doubts=doubts,
 )

@@ -22,9 +22,11 @@ FORCED = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 """Settings without which our parser and the server's could read two different
 texts (THREATS row 57). Asked for at startup, and checked at the end of it."""
 
-SETTLED = {"search_path": "public"}
+SEARCH_PATH = "public"
 """What rules rely on when they read ``users`` as ``public.users``: stronger than
-the role's and the database's own setting. Not every server reports it back."""
+the role's and the database's own setting, and what RESET and DISCARD go back to.
+Not every server reports it back. The target's setting ``search_path`` replaces
+it; "" leaves it to the server."""
 
 KEY_SIZE = 8
 """Bytes of the cancel keys that clients get: the process id's field and four
@@ -52,6 +54,28 @@ def methods(settings: Mapping[str, object]) -> frozenset[str]:
     if "scram-sha-256" in chosen:
         chosen |= {"scram-sha-256-plus"}
     return chosen
+
+
+def search_path(settings: Mapping[str, object]) -> str:
+    """The ``search_path`` to ask for, "" for none. ValueError when it can't be
+    sent."""
+    path = settings.get("search_path", SEARCH_PATH)
+    if not isinstance(path, str) or "\0" in path:
+        raise ValueError("search_path must be text without NUL")
+    return path
+
+
+def doubts(settings: Mapping[str, object]) -> dict[str, str]:
+    """What to warn about in a target's settings, by key."""
+    path = search_path(settings)
+    if not path:
+        return {
+            "search_path": "is empty: the server decides what a name without a schema means,"
+            " and rules read it as one in public"
+        }
+    if path.replace(" ", "").split(",")[0] not in ("public", '"public"'):
+        return {"search_path": f'is "{path}": rules read a name without a schema as one in public'}
+    return {}
 
 
 class Login:
@@ -97,6 +121,7 @@ class Login:
         self._asked = dict(parameters or {})
         self._client = client
         self._methods = methods(destined.settings)
+        self._path = search_path(destined.settings)
         self._doorway = Doorway(destined.tls, outbox, numbers)
         self._intake = Intake(_UP)
         self._pending = 0
@@ -163,7 +188,9 @@ class Login:
 
     def _introduce(self) -> None:
         d = self._destined
-        parameters = {"user": d.user, "database": d.database, **self._asked, **FORCED, **SETTLED}
+        parameters = {"user": d.user, "database": d.database, **self._asked, **FORCED}
+        if self._path:
+            parameters["search_path"] = self._path
         self._outbox.send(_UP, messages.startup(parameters), Mark.OURS)
 
     def _read(self) -> list[Question]:

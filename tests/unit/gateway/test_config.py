@@ -93,7 +93,9 @@ def test_the_smallest_configuration(load: Load, tmp_path: Path) -> None:
 
 
 def test_everything(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind = SimpleNamespace(settings={"flag": bool, "n": int, "f": float, "names": tuple})
+    kind = SimpleNamespace(
+        settings={"flag": bool, "n": int, "f": float, "names": tuple}, doubts=None
+    )
     monkeypatch.setattr("protocols.load", lambda name: kind)
     config = load(
         """\
@@ -318,12 +320,19 @@ def test_nothing_to_do(errors: Errors) -> None:
 def test_settings_are_the_protocols(
     errors: Errors, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = SimpleNamespace(settings={"flag": bool, "n": int})
+    kind = SimpleNamespace(settings={"flag": bool, "n": int}, doubts=None)
     monkeypatch.setattr("protocols.load", lambda name: kind)
     found = errors(SMALL + 'settings = { flga = true, n = true, flag = "x" }\n')
     assert len(found) == 3
     assert any("flga is not a setting of postgres" in line and '"flag"' in line for line in found)
     assert load(SMALL + "settings = { n = 3 }\n").targets["db"].settings == {"n": 3}
+
+
+def test_what_a_protocol_doubts_is_warned_about(errors: Errors, load: Load) -> None:
+    warned = load(SMALL + 'settings = { search_path = "" }\n').warnings
+    assert ["settings.search_path is empty" in line for line in warned] == [True]
+    assert load(SMALL + 'settings = { search_path = "public" }\n').warnings == ()
+    assert any("NUL" in line for line in errors(SMALL + 'settings = { search_path = "\\u0000" }\n'))
 
 
 def test_cleartext_needs_a_verified_upstream(errors: Errors, load: Load) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import pytest
 from pg_stage import (
@@ -22,7 +23,7 @@ from protocols.contract import Challenge, Destined, Refuse, Upgrade, Upgraded
 from protocols.errors import LimitError, WireError
 from protocols.postgres import messages
 from protocols.postgres.errands import TERMINATE, Canceller, UpstreamErrand
-from protocols.postgres.login import methods
+from protocols.postgres.login import doubts, methods, search_path
 from protocols.postgres.scram import PLAIN, PLUS
 from protocols.wire import Mark, Side
 
@@ -346,3 +347,23 @@ def test_cancel_that_fails() -> None:
     assert talk.result is None
     assert "TLS" in talk.error
     assert SERVER_KEY not in stage.sent(Side.UPSTREAM)
+
+
+@pytest.mark.parametrize(
+    ("path", "sent"), [("app, public", "app, public"), ("", None), ("public", "public")]
+)
+def test_the_search_path_is_the_targets(path: str, sent: str | None) -> None:
+    talk = One(replace(destined("disable"), settings={"search_path": path}))
+    first = b"".join(span.raw for span in talk.moves())
+    words = dict(zip(*[iter(first[8:-2].decode().split("\0"))] * 2, strict=False))
+    assert words.get("search_path") == sent
+    assert words["standard_conforming_strings"] == "on"
+
+
+def test_a_search_path_that_rules_do_not_read_is_doubtful() -> None:
+    assert doubts({}) == doubts({"search_path": "public, app"}) == {}
+    assert "the server decides" in doubts({"search_path": ""})["search_path"]
+    assert "app" in doubts({"search_path": "app, public"})["search_path"]
+    for bad in ("a\0b", 5):
+        with pytest.raises(ValueError, match="search_path"):
+            search_path({"search_path": bad})
