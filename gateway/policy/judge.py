@@ -31,6 +31,7 @@ through only commands on that table alone.
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from gateway.policy.policy import Policy
@@ -41,6 +42,22 @@ from protocols.contract import Command, Part
 
 _Found = list[tuple[Rule, Part]]
 _BLANK = " \t\r\n\f;"
+_COMMENT = re.compile(r"--[^\r\n]*|/\*(?:[^*/]|\*(?!/)|/(?!\*))*\*/")
+"""A line's, or an innermost block."""
+_NESTED = 16
+
+
+def _says_nothing(text: str) -> bool:
+    """True for blanks, semicolons and SQL comments (pg_restore sends a dump's own
+    as statements). Only asked of texts in which a parser found no statement."""
+    for _ in range(_NESTED):
+        if not (text := text.strip(_BLANK)):
+            return True
+        shorter = _COMMENT.sub(" ", text)
+        if shorter == text:
+            return False
+        text = shorter
+    return False
 
 
 def judge(
@@ -49,8 +66,8 @@ def judge(
     """What ``policy`` says about ``command``. ``now`` must have a time zone;
     None (or a time without a zone) is unknown.  Raises nothing that depends
     on the command.  A command without parts is blocked: there is nothing that
-    a rule could permit. Only blanks and semicolons, with which drivers ask
-    whether a connection lives, are let through by the rule ``default``."""
+    a rule could permit. Only blanks, semicolons and comments, with which
+    drivers ask whether a connection lives, are let through by the rule ``default``."""
     blocks: _Found = []
     holds: _Found = []
     masks: _Found = []
@@ -107,7 +124,7 @@ def judge(
         reason = render(rule, part, principal, target)
         ids = _ids([rule for rule, _ in blocks])
         return policy.plain(Verdict.BLOCK, ids, reason, (), shadow, cacheable)
-    if refused or (not parts and command.text.strip(_BLANK)):
+    if refused or (not parts and not _says_nothing(command.text)):
         names = tuple(sorted({name for name, _ in refused})) or (DEFAULT,)
         reason = _refusal(*refused[0]) if refused else "there is nothing in it that can be judged"
         return policy.plain(Verdict.BLOCK, names, reason, (), shadow, cacheable)

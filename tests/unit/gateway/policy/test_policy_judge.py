@@ -37,7 +37,19 @@ def test_no_parts_is_a_block_even_where_all_is_allowed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "lets"), [("", True), (" ;\n", True), ("x", False), ("\0", False)]
+    ("text", "lets"),
+    [
+        ("", True),
+        (" ;\n", True),
+        ("-- a\n\n--b", True),
+        ("/* a /* b */ ** c */;", True),
+        ("x", False),
+        ("\0", False),
+        ("-- a\nx", False),
+        ("/* a */ x", False),
+        ("/* a", False),
+        ("/*/" * 5000, False),
+    ],
 )
 def test_a_blank_command_does_nothing_and_may(text: str, lets: bool) -> None:
     decision = judge(command(text=text), WHO, "", load(""), None)
