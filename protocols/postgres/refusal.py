@@ -66,6 +66,8 @@ class Substitutes:
 def refused_error(refuse: Refuse, session: str, *, ran: bool = False) -> bytes:
     """The ErrorResponse for a command refused with ``refuse``; ``ran`` True
     when it has run and only its result is kept back."""
+    if refuse.kind == "withdrawn" and not ran:
+        return canceled_error(session)
     reason = refuse.reason or "not allowed"
     text = f"blocked by rule {refuse.rule}: {reason}" if refuse.rule else f"blocked: {reason}"
     if ran:

@@ -40,6 +40,7 @@ from protocols.contract import (
     Result,
     Screen,
 )
+from protocols.postgres.refusal import refused_error
 from protocols.wire import Mark
 
 STARS = Mask("redact", lambda value: b"***")
@@ -287,3 +288,11 @@ def test_a_portal_whose_rebinding_was_skipped_is_still_masked() -> None:
     s.server(columns("id", "email") + ROWS + complete("SELECT 2") + ready("T"))
     assert b"a@x.org" not in s.sent[CLIENT]
     assert SHOWN in s.sent[CLIENT]
+
+
+def test_a_withdrawn_command_is_refused_as_canceled() -> None:
+    """In the server's words for a cancel, not as a block by a rule."""
+    said = refused_error(Refuse("withdrawn by the client", rule="r", kind="withdrawn"), "S1")
+    assert b"C57014\0" in said
+    assert b"canceling statement due to user request" in said
+    assert b"blocked" not in said
