@@ -72,6 +72,10 @@ class Supervisor:
                 self._patience = time.monotonic() + PATIENCE_SECONDS
             self._stopping = True
             number = signal.SIGTERM
+            # The workers close theirs. Were ours left open, newcomers would wait in
+            # the backlog for as long as the drain takes.
+            for sock in self._sockets:
+                sock.close()
         for place in self._staff:
             if place.process is not None and place.process.poll() is None:
                 place.process.send_signal(number)
