@@ -14,11 +14,11 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "clients")]
 
-from audit import Tapped, audit
-from stack import Stack
+from audit import Tapped, audit  # noqa: E402
+from stack import Stack  # noqa: E402
 
-from gateway.demo.certificate import write_certificate
-from gateway.demo.postgres import NoServer, Server
+from gateway.demo.certificate import write_certificate  # noqa: E402
+from gateway.demo.postgres import NoServer, Server  # noqa: E402
 
 SHOP = """
 CREATE TABLE users (
@@ -102,19 +102,20 @@ def gateways(
     """Starts gateways. At the module's end all of their sessions must verify and
     say what the witnesses on their legs saw."""
     made: list[Stack] = []
+    others: list[Stack] = []
 
     def start(kind: type[Stack] = Tapped, *, audited: bool = True, **more: Any) -> Stack:
         stack = kind(tmp_path_factory.mktemp("gateway"), more.pop("server", pg), **more)
-        if audited:
-            made.append(stack)
-        return stack.start()
+        stack.start()
+        (made if audited else others).append(stack)
+        return stack
 
     yield start
     try:
         for stack in made:
             audit(stack)
     finally:
-        for stack in made:
+        for stack in (*made, *others):
             stack.stop()
 
 

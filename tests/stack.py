@@ -122,6 +122,7 @@ tls = "{upstream_tls}"
 
     def start(self) -> Stack:
         self.log = self.folder / "gateway.log"
+        already = self.output().count("gateway: ready")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "gateway.cli", "serve", "-c", str(self.config_file)],
@@ -134,7 +135,7 @@ tls = "{upstream_tls}"
         while time.monotonic() < end:
             if self.process.poll() is not None:
                 break
-            if self.output().count("gateway: ready") >= self.workers:
+            if self.output().count("gateway: ready") >= already + self.workers:
                 return self
             time.sleep(0.05)
         self.stop()

@@ -76,19 +76,22 @@ def _compare(stack: Tapped) -> None:
     for path in every_log(stack.state):
         recording = open_recording(stack.state, path.stem)
         try:
+            cut = recording.end is not None and recording.end.status == "terminated"
             streams = Streams(recording)
             hops = {name: list(streams.pieces(hop)) for name, hop in HOPS.items()}
         finally:
             recording.close()
         for leg in legs:
-            _claim(f"{path.stem} {leg}", free[leg], hops[f"{leg} in"], hops[f"{leg} out"])
+            _claim(f"{path.stem} {leg}", free[leg], hops[f"{leg} in"], hops[f"{leg} out"], cut)
     # Errands (catalog, cancels) have upstream connections without a session; every
     # client's connection has one.
     assert not free["client"], f"{len(free['client'])} connections of clients have no session"
 
 
-def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece]) -> None:
-    """Find the connection that had exactly these bytes both ways, and take it."""
+def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece], cut: bool) -> None:
+    """Find the connection that had exactly these bytes both ways, and take it.
+    ``cut``: the gateway ended the session, and what was still on its way in was
+    never read."""
     if not any(p.length for p in (*arrived, *left)):
         if "client" in name:  # came and went without a word
             silent = [w for w in free if not w.to_upstream]
@@ -105,7 +108,7 @@ def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece])
             # TLS: the witness saw only the request and the ciphertext.
             complaint = _begins(arrived, came) if not at_client else _begins(left, went)
         else:
-            complaint = _differs(arrived, came) or _differs(left, went)
+            complaint = _differs(arrived, came, cut) or _differs(left, went, lost=cut)
         if not complaint:
             free.remove(wire)
             return
@@ -119,11 +122,18 @@ def _begins(pieces: list[Piece], seen: bytearray) -> str:
     return "" if first[:1] == b"S" or seen[:1] == b"\x16" else "not in TLS"
 
 
-def _differs(pieces: list[Piece], seen: bytearray) -> str:
-    """"" when ``pieces`` are exactly ``seen``, but for those that are not kept."""
+def _differs(pieces: list[Piece], seen: bytearray, cut: bool = False, lost: bool = False) -> str:
+    """Nothing when ``pieces`` are exactly ``seen`` (``cut``: or its beginning;
+    ``lost``: or go on where a reset cut ``seen`` off), but for those not kept."""
     at = 0
     for piece in pieces:
+        if lost and at + piece.length > len(seen):
+            return ""
         if piece.raw is not None and seen[at : at + piece.length] != piece.raw:
             return f"not as seen from byte {at} of {len(seen)}: {piece.raw[:60]!r}"
         at += piece.length
-    return "" if at == len(seen) else f"{at} bytes on record, {len(seen)} seen"
+    return (
+        ""
+        if at == len(seen) or (cut and at < len(seen))
+        else f"{at} bytes on record, {len(seen)} seen"
+    )

@@ -53,36 +53,46 @@ def test_a_script_on_standard_input(gate: Stack) -> None:
 def test_copy_in_and_out(gate: Stack, tmp_path: Path) -> None:
     source, copy = tmp_path / "in.csv", tmp_path / "out.csv"
     source.write_text("".join(f'{n},"line ""{n}"", ü"\n' for n in range(20_000)))
-    shop(gate, stdin=f"""
+    shop(
+        gate,
+        stdin=f"""
         CREATE TEMP TABLE t (n int, s text);
         \\copy t FROM '{source}' WITH (FORMAT csv)
         \\copy t TO '{copy}' WITH (FORMAT csv, FORCE_QUOTE (s))
-    """)
+    """,
+    )
     assert copy.read_bytes() == source.read_bytes()
 
 
 def test_copy_in_that_fails_leaves_the_session_usable(gate: Stack, tmp_path: Path) -> None:
     bad = tmp_path / "bad.txt"
     bad.write_text("1\ntwo\n3\n")
-    done = gate.psql("-d", "shop", stdin=f"""
+    done = gate.psql(
+        "-d",
+        "shop",
+        stdin=f"""
         CREATE TEMP TABLE t (n int);
         \\copy t FROM '{bad}'
         SELECT count(*) FROM t;
-    """)
+    """,
+    )
     assert 'invalid input syntax for type integer: "two"' in done.stderr
     assert "line 2" in done.stderr
     assert done.stdout.endswith("0\n")
 
 
 def test_copy_from_standard_input_and_to_standard_output(gate: Stack) -> None:
-    out = shop(gate, stdin="""
+    out = shop(
+        gate,
+        stdin="""
 CREATE TEMP TABLE t (n int, s text);
 COPY t FROM stdin;
 1\tone\\ttab
 2\t\\N
 \\.
 COPY t TO stdout;
-""")
+""",
+    )
     assert out == "CREATE TABLE\nCOPY 2\n1\tone\\ttab\n2\t\\N\n"
 
 
@@ -143,12 +153,15 @@ def test_describe_commands(gate: Stack) -> None:
 
 
 def test_gset_gexec_and_variables(gate: Stack) -> None:
-    out = shop(gate, stdin="""
+    out = shop(
+        gate,
+        stdin="""
 SELECT 3 AS three \\gset
 SELECT :three + 1;
 SELECT format('SELECT %s', n) FROM generate_series(1, 2) n \\gexec
 \\crosstabview
-""".replace("\\crosstabview\n", ""))
+""".replace("\\crosstabview\n", ""),
+    )
     assert out == "4\n1\n2\n"
 
 
@@ -190,7 +203,9 @@ def test_transaction_states_in_the_prompt(gate: Stack) -> None:
 def test_single_transaction(gate: Stack, tmp_path: Path) -> None:
     script = tmp_path / "script.sql"
     script.write_text("CREATE TABLE never (x int);\nSELECT 1/0;\n")
-    done = gate.psql("-d", "shop", "--single-transaction", "-v", "ON_ERROR_STOP=1", "-f", str(script))
+    done = gate.psql(
+        "-d", "shop", "--single-transaction", "-v", "ON_ERROR_STOP=1", "-f", str(script)
+    )
     assert done.returncode == 3
     assert shop(gate, "-c", "SELECT to_regclass('never') IS NULL") == "t\n"
     script.write_text("CREATE TABLE ever (x int);\nINSERT INTO ever VALUES (1);\n")
@@ -210,7 +225,9 @@ def test_a_large_result_by_cursor(gate: Stack) -> None:
 def test_large_objects(gate: Stack, tmp_path: Path) -> None:
     source, copy = tmp_path / "a", tmp_path / "b"
     source.write_bytes(os.urandom(100_000))
-    out = shop(gate, stdin=f"\\lo_import {source}\n\\lo_export :LASTOID {copy}\n\\lo_unlink :LASTOID\n")
+    out = shop(
+        gate, stdin=f"\\lo_import {source}\n\\lo_export :LASTOID {copy}\n\\lo_unlink :LASTOID\n"
+    )
     assert re.search(r"lo_import \d+", out)
     assert copy.read_bytes() == source.read_bytes()
 
