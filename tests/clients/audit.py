@@ -7,11 +7,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from stack import Stack
+from tap import Tap, Wire
+
 from protocols.wire import Side
 from recorder.reader import every_log, open_recording
 from recorder.streams import Hop, Piece, Streams
-from stack import Stack
-from tap import Tap, Wire
 
 HOPS = {
     "client in": Hop(Side.CLIENT, True),
@@ -104,7 +105,7 @@ def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece],
         came, went = wire.to_upstream, wire.to_client
         if not at_client:
             came, went = went, came
-        if b"S" == (went if at_client else came)[:1] or came[:1] == b"\x16":
+        if (went if at_client else came)[:1] == b"S" or came[:1] == b"\x16":
             # TLS: the witness saw only the request and the ciphertext.
             complaint = _begins(arrived, came) if not at_client else _begins(left, went)
         else:
