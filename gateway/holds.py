@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from gateway.approval_text import inert
 from gateway.approvals import (
     Approval,
     ApprovalError,
@@ -250,6 +251,6 @@ def _notice(approval: Approval, decision: Decision, waited: float) -> str:
 def _outcome(approval: Approval, rules: str) -> str:
     last = approval.decisions[-1] if approval.decisions else None
     if approval.state is ApprovalState.DENIED and last is not None:
-        said = f": {last.reason}" if last.reason else ""
-        return f"approval {approval.id} was denied by {last.subject}{said}"
+        said = f": {inert(last.reason)}" if last.reason else ""
+        return f"approval {approval.id} was denied by {inert(last.subject)}{said}"
     return f"approval {approval.id} is {approval.state.value} ({rules})"

@@ -31,9 +31,7 @@ from wire import SSL_REQUEST, Wire, fields, frame, query, startup
     ids=["startup", "startup and password", "query", "ssl again", "a byte of TLS", "a byte"],
 )
 @pytest.mark.parametrize("pause", [0.0, 0.03], ids=["together", "later"])
-def test_a_client_that_speaks_too_early_is_cut(
-    anything: Stack, early: bytes, pause: float
-) -> None:
+def test_a_client_that_speaks_too_early_is_cut(anything: Stack, early: bytes, pause: float) -> None:
     with Wire(anything.port) as wire:
         if pause:
             # In a segment of its own, and read before the handshake began or as the
@@ -93,9 +91,7 @@ def test_a_server_that_speaks_too_early_is_left(
 
 
 @pytest.mark.parametrize("word", [b"N", b"E", b"\x15", b"R"])
-def test_no_plain_startup_where_tls_is_required(
-    started: Callable[..., Stack], word: bytes
-) -> None:
+def test_no_plain_startup_where_tls_is_required(started: Callable[..., Stack], word: bytes) -> None:
     def script(call: Call) -> None:
         call.packet()
         call.say(word if word != b"E" else frame("E", b"SFATAL\0C08P01\0Mevil text\0\0"))

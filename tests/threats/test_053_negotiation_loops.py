@@ -131,6 +131,5 @@ def test_direct_tls_with_its_alpn(strict: Stack) -> None:
 
 
 def test_direct_tls_where_there_is_none(plain: Stack) -> None:
-    with Wire(plain.port) as wire:
-        with pytest.raises((ssl.SSLError, OSError)):
-            context("postgresql").wrap_socket(wire.sock)
+    with Wire(plain.port) as wire, pytest.raises((ssl.SSLError, OSError)):
+        context("postgresql").wrap_socket(wire.sock)

@@ -132,5 +132,7 @@ def test_messages_that_do_not_add_up(anything: Stack, raw: bytes) -> None:
 
 def test_a_good_bind_still_works(anything: Stack) -> None:
     with enter(anything) as wire:
-        answer = wire.say(parse("", "SELECT $1::text"), bind("", "", b"x"), frame("E", b"\0" + i(0)))
+        answer = wire.say(
+            parse("", "SELECT $1::text"), bind("", "", b"x"), frame("E", b"\0" + i(0))
+        )
         assert answer.rows == [[b"x"]]

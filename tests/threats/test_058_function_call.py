@@ -95,8 +95,6 @@ def test_a_masked_result_of_it_is_refused(masked: Stack) -> None:
     with enter(masked) as wire:
         oid = int(wire.ask("SELECT 'query_to_xml'::regproc::oid::int").rows[0][0] or b"0")
         text = b"SELECT email FROM users"
-        answer = wire.send(
-            call(oid, text, b"t", b"f", b"", formats=(0, 0, 0, 0), result=0)
-        ).until()
+        answer = wire.send(call(oid, text, b"t", b"f", b"", formats=(0, 0, 0, 0), result=0)).until()
         assert answer.code == "42501", answer
         assert b"ada@example.com" not in wire.seen

@@ -24,7 +24,7 @@ JOINED = [
     "SELECT 1 -- \u2028; DELETE FROM users\n; DELETE FROM users",
     "SELECT 1 -- x\r\nDELETE\r\n; DELETE FROM users",
     "SELECT 1\f;\x0bDELETE\tFROM users",
-    "SELECT 1 AS \";\"; DELETE FROM users",
+    'SELECT 1 AS ";"; DELETE FROM users',
     "SELECT $$;$$; DELETE FROM users",
     "SELECT ';'; DELETE FROM users",
     "SELECT E'\\';'; DELETE FROM users",
