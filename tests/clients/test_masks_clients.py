@@ -31,7 +31,8 @@ verdict = "mask"
 mask = [
     {{ columns = "*.email", with = "partial-email" }},
     {{ columns = "*.ssn", with = "keep-last", args = {{ n = 4 }} }},
-    {{ columns = ["*.score", "*.born", "*.photo", "*.tags", "*.extra", "*.seen"], with = "redact" }},
+    {{ columns = ["*.score", "*.born", "*.photo", "*.tags"], with = "redact" }},
+    {{ columns = ["*.extra", "*.seen"], with = "redact" }},
 ]
 unresolved = "{unresolved}"
 detect = ["card", "ssn", "private-key"]
@@ -122,10 +123,10 @@ def test_every_way_to_a_column(masking: Stack, sql: str) -> None:
                 assert c.execute(sql, binary=binary).fetchall() is not None
 
 
-def test_unknown_origins_are_refused_where_the_rule_says_block(strict: Stack) -> None:
+def test_expressions_where_the_rule_says_block(strict: Stack) -> None:
     with strict.connect("shop") as c:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="personal"):
-            c.execute("SELECT upper(email) FROM users").fetchall()
+        # Traced to its columns it is masked; where it can't be traced it is refused.
+        assert "ADA@EXAMPLE.COM" not in str(c.execute("SELECT upper(email) FROM users").fetchall())
         assert c.execute("SELECT 1").fetchone() == (1,)
         assert c.execute("SELECT id, name FROM users WHERE id = 1").fetchone() == (1, "Ada")
         assert c.execute("SELECT email FROM users WHERE id = 3").fetchone() == (None,)

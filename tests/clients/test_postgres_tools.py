@@ -47,7 +47,8 @@ def test_pgbench(
         before = direct.execute("SELECT count(*) FROM pgbench_history").fetchone()
         assert pgbench(gate, tool("pgbench"), "-M", protocol, "-c", "8", *which) == 800
         after = direct.execute("SELECT count(*) FROM pgbench_history").fetchone()
-        assert before and after
+        assert before is not None
+        assert after is not None
         assert after[0] - before[0] == (0 if script == "-S" else 800)
 
 

@@ -128,10 +128,13 @@ def test_ctrl_c_cancels_by_the_key_that_the_gateway_minted(gate: Stack, direct: 
     process = start(gate, "-c", "SELECT pg_sleep(61)", "-c", "SELECT 'alive'")
     wait_running(direct, "SELECT pg_sleep(61)")
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=10)
+    _, err = process.communicate(timeout=10)
     assert "canceling statement due to user request" in err
     assert time.monotonic() - began < 30
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(61)' AND state = 'active'"
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE query = 'SELECT pg_sleep(61)' AND state = 'active'"
+    )
     assert direct.execute(sql).fetchone()[0] == 0  # type: ignore[attr-defined]
 
 
