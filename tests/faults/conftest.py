@@ -11,9 +11,9 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "threats")]
 
-from audit import audit
-from mock_upstream import NO_PASSWORD, MockUpstream
-from stack import Stack
+from audit import audit  # noqa: E402
+from mock_upstream import NO_PASSWORD, MockUpstream  # noqa: E402
+from stack import Stack  # noqa: E402
 
 
 @pytest.fixture
