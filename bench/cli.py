@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -89,6 +90,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.command == "list":
         return listing()
     chosen = _chosen(top, args.scenario)
+    # Told to stop, it still takes down the servers that it started.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     if args.command == "smoke":
         settings = Settings.of_smoke()
     else:
@@ -140,6 +143,9 @@ def run(chosen: Sequence[Scenario], settings: Settings, file: Path | None) -> in
     except NoServer as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        return 130
     seen = machine.facts() | watch.done()
     warnings = [] if settings.smoke else [*machine.complaints(seen), *report.noisy(outcomes)]
     print("## machine: " + ", ".join(f"{name} {value}" for name, value in seen.items()))
