@@ -66,6 +66,7 @@ class Session:
         self._most_held = services.config.limits.held
         self._over = trio.Event()
         self._failed = False
+        self._parting: Refuse | None = None
         self._whole = True
         """What the client was sent so far ends between two messages."""
         self._moved = 0
@@ -192,13 +193,24 @@ class Session:
         if self._over.is_set():
             return
         try:
-            if not self.conversation.closing:
-                self._because("terminated", refuse.reason)
-            self.conversation.dismiss(refuse)
+            self._part(refuse)
             self._carry_on([])
         except Exception as error:
             self.fail(error)
         self.services.reactor.settle()
+
+    def leave(self, refuse: Refuse) -> None:
+        """End the session as soon as it is at rest. Never raises."""
+        if self.conversation.at_rest:
+            self.dismiss(refuse)
+        else:
+            self._parting = refuse
+
+    def _part(self, refuse: Refuse) -> None:
+        self._parting = None
+        if not self.conversation.closing:
+            self._because("terminated", refuse.reason)
+        self.conversation.dismiss(refuse)
 
     def note(self, kind: str, fields: dict[str, object]) -> None:
         """Put on record what others did for this session, if it still lives."""
@@ -207,11 +219,6 @@ class Session:
                 self.log.event(kind, fields)
             except RecorderError as error:
                 self.fail(error)
-
-    @property
-    def at_rest(self) -> bool:
-        """True when the client would not notice a pause: nothing runs."""
-        return self.conversation.at_rest
 
     # -- the straight gear (called by the reactor) ------------------------
 
@@ -268,6 +275,8 @@ class Session:
                     questions.extend(conversation.answer(question.number, answer))
         except WireError as error:
             self._blame(error)
+        if self._parting is not None and conversation.at_rest:
+            self._part(self._parting)
         spans = conversation.moves()
         if spans:
             self.log.spans(spans)

@@ -170,8 +170,7 @@ async def _drain(made: Services, sessions: trio.Nursery) -> None:
     with trio.move_on_after(DRAIN_SECONDS):
         while made.sessions:
             for session in list(made.sessions.values()):
-                if session.at_rest:
-                    session.dismiss(Refuse("the gateway is shutting down", kind="shutdown"))
+                session.leave(Refuse("the gateway is shutting down", kind="shutdown"))
             await trio.sleep(0.1)
     await _cut(made, 5.0)
     sessions.cancel_scope.cancel()

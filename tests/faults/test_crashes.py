@@ -141,7 +141,8 @@ def test_two_approvers_at_opposite_ends(people: Callable[..., Stack]) -> None:
         approval = held(stack)["id"]
         commands = [
             subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "approvals", verb, approval, "-c", str(stack.config_file)],
+                [sys.executable, "-m", "gateway.cli", "approvals", verb, approval,
+                 "-c", str(stack.config_file)],
                 env=os.environ | {"WIREWARDEN_TOKEN": dba(stack, who)},
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
             )
