@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable
@@ -37,6 +38,7 @@ DRAIN_SECONDS = 30.0
 LAST_SECONDS = 2.0
 """For last words, after a second signal."""
 SECRET_THREADS = 16
+FOLLOW_SECONDS = 1.0
 RECORDER_SECONDS = 2.0
 MEMORY_SECONDS = 60.0
 """How long what protocols remember of a target (its catalog) is believed."""
@@ -50,6 +52,8 @@ class Post:
     number: int
     sockets: tuple[socket.socket, ...]
     debug: bool = False
+    supervisor: int = 0
+    """Its process id; 0 for a worker that is on its own."""
 
 
 def open_journal(config: Config, post: Post, world: World) -> Journal:
@@ -126,6 +130,8 @@ async def work(
         background.start_soon(made.holds.watch, made.alarm)
         background.start_soon(_forget, made)
         background.start_soon(_guard_recorder, made)
+        if post.supervisor:
+            background.start_soon(_follow, made, post.supervisor)
         doorman = Doorman(made)
         accepting = trio.CancelScope()
         async with trio.open_nursery() as sessions:
@@ -191,6 +197,15 @@ async def _hear_cancels(made: Services) -> None:
         await made.cancels.listen()
     except OSError as error:
         made.alarm("cancels", f"those that land on other workers are lost: {error}")
+
+
+async def _follow(made: Services, supervisor: int) -> None:
+    """Drain when the supervisor is gone: nobody would stop this worker any more,
+    and it would keep the listeners from the next gateway."""
+    while os.getppid() == supervisor:
+        await trio.sleep(FOLLOW_SECONDS)
+    made.alarm("worker", "the supervisor is gone")
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _forget(made: Services) -> None:

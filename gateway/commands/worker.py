@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import socket
 import sys
 from pathlib import Path
@@ -22,6 +23,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
+    supervisor = os.getppid()
     try:
         config = read_config(arguments.config)
     except CommandError as error:
@@ -31,4 +33,4 @@ def run(arguments: argparse.Namespace) -> int:
     sockets = tuple(socket.socket(fileno=int(fd)) for fd in arguments.sockets.split(","))
     for sock in sockets:
         sock.setblocking(False)
-    return serve_here(config, Post(arguments.number, sockets, arguments.debug))
+    return serve_here(config, Post(arguments.number, sockets, arguments.debug, supervisor))

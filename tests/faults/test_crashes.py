@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -195,3 +196,30 @@ def test_a_clock_that_jumps_past_the_expiry(tmp_path: Any) -> None:
     assert store.get(made.id).state is ApprovalState.EXPIRED
     assert not store.consume(made.id, "d" * 64)
     store.close()
+
+
+def test_workers_follow_a_supervisor_that_was_killed(
+    serve: Callable[..., Stack], pg: Server
+) -> None:
+    """Else they would serve on, unwatched, and keep the port from the next one."""
+    stack = serve(pg, workers=2)
+    workers = children(pid(stack))
+    assert len(workers) == 2
+    with stack.connect() as connection:
+        connection.execute("select 1")
+        stack.stop(signal.SIGKILL)
+        soon(lambda: not any(alive(number) for number in workers), "the workers end", 15)
+        with pytest.raises(psycopg.Error) as caught:
+            connection.execute("select 1")
+        assert caught.value.sqlstate == "57P01"
+    stack.start()
+    with stack.connect() as connection:
+        assert connection.execute("select 1").fetchone() == (1,)
+
+
+def alive(number: int) -> bool:
+    try:
+        state = Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"
