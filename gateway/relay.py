@@ -11,7 +11,7 @@ import math
 import ssl
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -32,6 +32,7 @@ from protocols.contract import (
     Answer,
     Cancel,
     Challenge,
+    Column,
     Command,
     Credential,
     Destination,
@@ -42,6 +43,7 @@ from protocols.contract import (
     Parameter,
     Part,
     Phase,
+    Plan,
     Proof,
     Proven,
     Question,
@@ -54,6 +56,7 @@ from protocols.wire import Side
 if TYPE_CHECKING:
     from gateway.session import Session
 
+_Planned: TypeAlias = "tuple[Decision, Plan | Refuse, list[list[str]]]"
 CACHE = 1024
 """Verdicts remembered per session. A client that varies its text gains nothing
 but a decision each time."""
@@ -76,6 +79,7 @@ class Relay:
         self._by_text = services.policy.reads_text
         self._decisions: dict[str | int, tuple[tuple[Part, ...], Decision]] = {}
         self._masked: dict[int, Decision] = {}
+        self._plans: dict[tuple[int, tuple[Column, ...]], _Planned] = {}
 
     # -- straight ---------------------------------------------------------
 
@@ -150,21 +154,35 @@ class Relay:
             return self._refused(
                 Refuse("the command behind this result is not known any more", rule="masks")
             )
-        plan = self.policy.plan(decision, result.columns, self._mask)
-        if isinstance(plan, Refuse):
-            return self._refused(plan)
-        self.session.log.event(
-            "plan",
-            {
-                "command": result.command,
-                "masks": [
-                    [column.name, mask.name, mask.rule]
-                    for column, mask in zip(result.columns, plan.columns, strict=True)
-                    if mask is not None
-                ],
-            },
-        )
-        return plan
+        key = (id(decision), result.columns)
+        known = self._plans.get(key)
+        if known is None:
+            known = self._plan(key, decision)
+        _, answer, masks = known
+        if isinstance(answer, Refuse):
+            return self._refused(answer)
+        if masks:
+            self.session.log.event("plan", {"command": result.command, "masks": masks})
+        return answer
+
+    def _plan(self, key: tuple[int, tuple[Column, ...]], decision: Decision) -> _Planned:
+        """What may be seen of columns like these under ``decision``, worked out
+        once: drivers run the same statement again and again."""
+        columns = key[1]
+        plan = self.policy.plan(decision, columns, self._mask)
+        masks: list[list[str]] = []
+        if isinstance(plan, Plan):
+            masks = [
+                [column.name, mask.name, mask.rule]
+                for column, mask in zip(columns, plan.columns, strict=True)
+                if mask is not None
+            ]
+        # The decision is kept with it: while it lives, nothing else has its id.
+        planned = (decision, plan, masks)
+        if len(self._plans) >= CACHE:
+            self._plans.clear()
+        self._plans[key] = planned
+        return planned
 
     def _refused(self, refuse: Refuse) -> Refuse:
         self.session.log.event(
