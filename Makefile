@@ -5,6 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
+# What a build may depend on; setup.py itself looks whether anything of it changed.
+COMPILED := setup.py $(wildcard protocols/*.py protocols/*/*.[pch]* recorder/*.py gateway/*.py)
+
 .PHONY: help demo test deep lint bench clean lock tools
 
 help:            ## what there is to do
@@ -18,13 +21,17 @@ $(VENV)/.dev: $(VENV)/.demo requirements-dev.lock
 	@tests/setup/venv $(PYTHON) $(VENV) requirements-dev.lock
 	@touch $@
 
-demo: $(VENV)/.demo  ## the main job on embedded defaults (ARGS=--stay leaves it running)
+$(VENV)/.built: $(VENV)/.demo $(COMPILED)
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+demo: $(VENV)/.built  ## the main job on embedded defaults (ARGS=--stay leaves it running)
 	@$(BIN)/gateway demo $(ARGS)
 
-test: $(VENV)/.dev tools lint  ## the tests, with real clients and servers (under 15 minutes on 2 cores)
+test: $(VENV)/.dev $(VENV)/.built tools lint  ## the tests, with real clients and servers (under 15 minutes on 2 cores)
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not deep" $(ARGS)
 
-deep: $(VENV)/.dev tools  ## the long suites: crash loops, fuzzing, exhaustive flips
+deep: $(VENV)/.dev $(VENV)/.built tools  ## the long suites: crash loops, fuzzing, exhaustive flips
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m deep --timeout 3600 $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy strict
@@ -32,7 +39,7 @@ lint: $(VENV)/.dev  ## ruff and mypy strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev tools  ## direct | pgbouncer | gateway, interleaved
+bench: $(VENV)/.dev $(VENV)/.built tools  ## direct | pgbouncer | gateway, interleaved
 	@$(BIN)/python -m bench $(ARGS)
 
 tools:           ## PostgreSQL, its clients and pgbouncer, from Debian where they are missing
@@ -44,3 +51,4 @@ lock: pyproject.toml  ## write the hash-pinned requirements anew
 
 clean:           ## forget the environment and what was built
 	rm -rf $(VENV) .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find gateway protocols recorder \( -name '*.so' -o -name _hot.stamp \) -delete

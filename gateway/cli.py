@@ -9,6 +9,8 @@ from importlib import import_module
 from importlib.metadata import version
 from typing import Final
 
+from protocols import compiled
+
 COMMANDS: Final = (
     "init",
     "check",
@@ -38,7 +40,8 @@ def parser(only: str = "") -> argparse.ArgumentParser:
         "what agents and CI do to production.",
         epilog=EPILOG,
     )
-    top.add_argument("--version", action="version", version=f"wirewarden {version('wirewarden')}")
+    built = f"wirewarden {version('wirewarden')} ({compiled.state()})"
+    top.add_argument("--version", action="version", version=built)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in (only,) if only in COMMANDS else COMMANDS:
         import_module(f"gateway.commands.{name}").add(commands)

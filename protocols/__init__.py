@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from protocols import compiled
 from protocols.contract import ProtocolKind
+
+compiled.settle()
 
 _FOLDERS = {
     "postgres": "protocols.postgres",

@@ -206,7 +206,7 @@ class SessionLog:
             self._seq = items[1]
             if self._seq == 0:
                 return False
-            for item in reversed(items[3:]):
+            for item in items[:2:-1]:
                 if item[0] < records.EVENT:
                     span = records.read_span(list(item), 0)
                     if span.move in (Move.PASS, Move.TAKE):

@@ -197,7 +197,9 @@ class ServerLane:
         if start == upto:
             return
         self._start = upto
-        raw = self._buf[start:upto]
+        raw = self._buf
+        if start or upto < len(raw):  # compiled, a slice of all of it would be a copy
+            raw = raw[start:upto]
         own = self._flight.own
         if own is not None and own.spans(raw):
             self._outbox.take(UPSTREAM, raw, Mark.EDITED)

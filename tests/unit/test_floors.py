@@ -69,8 +69,10 @@ PURE_ITEMS = {"uuid.UUID", "urllib.parse"}
 """Of modules that have a world in them too, the parts that have none."""
 LEND = {("protocols.http.dialects.git", "protocols.git")}
 """Folders of protocols that another protocol's folder may import."""
-SHARED = {"protocols.outbox", "protocols.sql"}
+SHARED = {"protocols.outbox", "protocols.sql", "protocols.compiled"}
 """Under protocols, beside the folders of protocols; sql is a family's language."""
+INSTALLED = {"protocols.compiled": {"os", "pathlib", "sys"}}
+"""Looks at how this installation was built, at import; no byte of a peer gets there."""
 
 SESSION = {"session", "relay", "dial", "tls", "island", "leg", "reactor", "errands", "cancels"}
 SESSION |= {"holds", "listening", "services", "turnaway"}
@@ -175,7 +177,7 @@ def wrong_in_protocols(i: Import) -> bool:
     if i.module in WORDS:
         return i.top not in PLAIN and i.name not in WORDS
     if i.top != "protocols":
-        return not i.pure
+        return not i.pure and i.name not in INSTALLED.get(i.module, ())
     mine, other = folder_of(i.module), folder_of(i.name)
     if other in WORDS | SHARED | {"protocols", mine}:
         return other == "protocols" and mine != "protocols"
