@@ -20,6 +20,8 @@ from protocols.postgres.fields import Field
 from protocols.postgres.kinds import BUILTIN, FIRST_OWN_OID, Shape
 from protocols.postgres.lookup import MOST_NAMES, CatalogErrand, Missing, Snapshot
 from protocols.postgres.relations import Origins, Relation, Relations
+from protocols.postgres.shadows import KEY as FUNCTIONS
+from protocols.postgres.shadows import TOKEN
 from protocols.sql.sources import Sources, sources_of_view
 from protocols.sql.trace import trace_view
 from protocols.sql.words import Output
@@ -190,6 +192,8 @@ def forget(memory: dict[object, object]) -> None:
     """Drop all that is known: DDL passed. An errand that is under way brings
     home what may be stale; it will be ignored."""
     memory.pop(_KEY, None)
+    memory.pop(FUNCTIONS, None)
+    memory.pop(TOKEN, None)
 
 
 def shapes(memory: dict[object, object]) -> Mapping[int, Shape]:

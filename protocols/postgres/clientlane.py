@@ -14,6 +14,7 @@ from protocols.contract import (
     Allow,
     Answer,
     Command,
+    Errand,
     Parameter,
     Part,
     Phase,
@@ -22,6 +23,7 @@ from protocols.contract import (
 )
 from protocols.errors import LimitError
 from protocols.outbox import Outbox
+from protocols.postgres.doubts import Doubts
 from protocols.postgres.flight import (
     BIND,
     CALL,
@@ -50,7 +52,7 @@ from protocols.postgres.frames import (
     read_target,
     text_end,
 )
-from protocols.postgres.intent import Change, study
+from protocols.postgres.intent import Change, Intent, study
 from protocols.postgres.portals import NAME, Run, Runs, Statement, Unsure, judged
 from protocols.postgres.refusal import (
     Substitutes,
@@ -92,6 +94,7 @@ class ClientLane:
         "_base",
         "_buf",
         "_chunks",
+        "_doubts",
         "_flight",
         "_left",
         "_limit",
@@ -133,6 +136,7 @@ class ClientLane:
         self.stuck = False
         self._next = 0
         self._allowed: Run | Statement | None = None
+        self._doubts = Doubts(flight)
         self.asked = 0
         self.last_masked = 0
         self.over = False
@@ -221,7 +225,10 @@ class ClientLane:
 
     def answer(self, answer: Answer) -> list[Question]:
         """The answer to the question ``asked``."""
-        if isinstance(answer, Allow):
+        if self._doubts.asking:
+            self._doubts.learn(answer)
+            self.asked = 0
+        elif isinstance(answer, Allow):
             self.asked = 0
             self._allow(answer.masked)
         elif isinstance(answer, Refuse):
@@ -234,6 +241,7 @@ class ClientLane:
     def withdraw(self) -> None:
         """The client asked to cancel what waits. What comes after it goes on
         when the server has answered, for nobody is here to ask then."""
+        self._doubts.asking = False
         self._refuse(canceled_error(self._session))
         self.stuck = True
 
@@ -408,7 +416,18 @@ class ClientLane:
         self._next = nxt
         return command
 
-    def _query(self, buf: bytes, pos: int, nxt: int) -> Command | None:
+    def _shaded(
+        self, intent: Intent, runs: Runs, parts: tuple[Part, ...]
+    ) -> tuple[Part, ...] | Errand:
+        """``parts`` in the light of the functions that there are; the errand
+        that asks for them, after which the frame is looked at again."""
+        shaded = self._doubts.shaded(intent, runs, parts)
+        if shaded is None:
+            self.asked = next(self._numbers)
+            return self._doubts.errand(self.asked)
+        return shaded
+
+    def _query(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
         intent = study(read_query(buf, pos + 5, nxt))
         flight = self._flight
         self._next = nxt
@@ -424,12 +443,15 @@ class ClientLane:
                 return None
             found = runs
             parts = judged(intent, found, flight.names.doubted)
+        shaded = self._shaded(intent, found, parts)
+        if isinstance(shaded, Errand):
+            return shaded
         run = Run(next(self._numbers), intent, False, 0)
         run.runs = found
-        run.parts = parts
+        run.parts = parts = shaded
         return self._ask(Command(run.command, _RUN, intent.text, parts, (), ("query",)), run, nxt)
 
-    def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | None:
+    def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
         parsed = read_parse(buf, pos + 5, nxt)
         intent = study(parsed.text)
         self._next = nxt
@@ -439,15 +461,18 @@ class ClientLane:
         if len(self._flight.names.now) >= STATEMENTS and parsed.name:
             self._refuse(refused_error(CROWDED, self._session))
             return None
+        parts = self._shaded(intent, (), intent.parts)
+        if isinstance(parts, Errand):
+            return parts
         statement = Statement(parsed.name, intent, parsed.types, self._flight.names.batch)
         number = next(self._numbers)
         return self._ask(
-            Command(number, _PREPARE, intent.text, intent.parts, (), statement.context),
+            Command(number, _PREPARE, intent.text, parts, (), statement.context),
             statement,
             nxt,
         )
 
-    def _bind(self, buf: bytes, pos: int, nxt: int) -> Command | None:
+    def _bind(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
         name, source, values = read_bind(buf, pos + 5, nxt)
         flight = self._flight
         names = flight.names
@@ -474,10 +499,13 @@ class ClientLane:
             parts = judged(intent, found, names.doubted)
         elif names.doubted and statement.name in names.doubted:
             parts = judged(intent, (statement,), names.doubted)
+        shaded = self._shaded(intent, found, parts)
+        if isinstance(shaded, Errand):
+            return shaded
         run = Run(next(self._numbers), intent, False, names.batch)
         run.name = name[:NAME]
         run.runs = found
-        run.parts = parts
+        run.parts = parts = shaded
         parameters: tuple[Parameter, ...] = ()
         if values:
             types = statement.types
@@ -577,9 +605,10 @@ class ClientLane:
                     names.doubt()
                 if intent.defines:
                     flight.dirty = True
+                    flight.conjured = flight.conjured or intent.conjures
                 if intent.displaces:
                     flight.displaced = True
-            if flight.masked and not flight.murky and not _readable(subject):
+            if flight.masked and not flight.murky and not subject.readable:
                 flight.murky = flight.displaced = True
         self._pos = self._next
 
@@ -604,10 +633,3 @@ class ClientLane:
         elif kind not in b"QF":
             flight.discard_batch = flight.names.batch
         self._pos = self._next
-
-
-def _readable(run: Run) -> bool:
-    """Is all that ``run`` does known?"""
-    if run.intent is None:
-        return False
-    return run.intent.complete or all(part.complete for part in run.parts)

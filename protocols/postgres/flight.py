@@ -54,6 +54,7 @@ class Flight:
     also swallow Sync until CopyDone or CopyFail.  ``spare``: Syncs that it may
     or may not have swallowed.  ``veiled``: text that comes from the server may
     quote masked values.  ``dirty``: the open transaction has run DDL.
+    ``conjured``: it may have made functions.
     ``displaced``: an unqualified name may mean something else to this session
     than to a new one (its search path, a temporary table).  ``murky``: something
     ran that can't be read, so a setting may hold any value.  ``rested``: the
@@ -61,6 +62,7 @@ class Flight:
     """
 
     __slots__ = (
+        "conjured",
         "copying",
         "cursors",
         "destined",
@@ -100,6 +102,7 @@ class Flight:
         self.spare = 0
         self.veiled = False
         self.dirty = False
+        self.conjured = False
         self.discard_batch = 0
         self.displaced = False
         self.murky = False
@@ -222,7 +225,7 @@ class Flight:
     def complete(self, run: Run) -> None:
         """A statement of ``run`` is done."""
         intent = run.intent
-        if self.masked and (intent is None or intent.defines):
+        if intent is None or intent.defines:
             forget(self.destined.memory)
         if run.learnt and run.done < len(run.learnt):
             change, statement, _ = run.learnt[run.done]
@@ -242,6 +245,7 @@ class Flight:
                 kind in (QUERY, EXECUTE, BIND) and (run.intent is None or run.intent.defines)
                 for kind, run in queue
             )
+            self.conjured = self.dirty and self.conjured
         if not queue:
             self.rested = True
             self.names.settle()

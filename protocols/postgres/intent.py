@@ -24,6 +24,9 @@ _LEXER: Final = frozenset(("client_encoding", "standard_conforming_strings"))
 _OPAQUE: Final = frozenset(("sql.do", "sql.call", "sql.unparsed"))
 _TEMPORARY: Final = re.compile(rb"temp|u&", re.IGNORECASE)
 """What a text has in it that makes something temporary; U& can spell pg_temp."""
+_CONJURES: Final = re.compile(
+    rb"function|aggregate|routine|procedure|extension|schema", re.IGNORECASE
+)
 _PATHS: Final = frozenset(("search_path", "*"))
 
 
@@ -48,7 +51,9 @@ class Step(NamedTuple):
 
 class Intent:
     """A text, understood as far as it can be. Immutable once made, but for
-    ``sources``, which remembers by place what each statement reads.
+    ``sources``, which remembers by place what each statement reads, and
+    ``undone``, its parts when some of the names that it calls are doubtful.
+    ``conjures``: it may bring functions into being.
 
     ``steps`` has one entry per statement, () when none has to do with names.
     ``copies_in``: it may read CopyData.  ``guarded``: it changes a setting
@@ -59,6 +64,7 @@ class Intent:
 
     __slots__ = (
         "complete",
+        "conjures",
         "copies_in",
         "defines",
         "displaces",
@@ -70,6 +76,8 @@ class Intent:
         "statements",
         "steps",
         "text",
+        "undone",
+        "unqualified",
     )
 
     def __init__(
@@ -78,6 +86,7 @@ class Intent:
         text: str,
         parts: tuple[Part, ...],
         statements: tuple[SqlStatement, ...] = (),
+        unqualified: frozenset[str] = frozenset(),
     ) -> None:
         self.raw = raw
         self.text = text
@@ -99,6 +108,9 @@ class Intent:
             paths or self.opaque or (self.defines and _TEMPORARY.search(raw) is not None)
         )
         self.sources: dict[int, Sources | None] = {}
+        self.unqualified = unqualified.union(*(s.unqualified for s in statements))
+        self.conjures = self.opaque or (self.defines and _CONJURES.search(raw) is not None)
+        self.undone: dict[frozenset[str], tuple[Part, ...]] = {}
         self.copies_in = self.opaque or any(
             s.copy is not None and s.copy.direction == "in" and s.copy.via == "stdio"
             for s in statements
@@ -125,7 +137,10 @@ def _step(statement: SqlStatement) -> Step | None:
     if statement.prepare is not None:
         prepared = statement.prepare
         meaning = Intent(
-            prepared.text.encode("utf-8", "surrogateescape"), prepared.text, prepared.parts
+            prepared.text.encode("utf-8", "surrogateescape"),
+            prepared.text,
+            prepared.parts,
+            unqualified=statement.unqualified,
         )
         return Step(change=Change(_name(prepared.name)), meaning=meaning)
     if statement.deallocate is not None:

@@ -27,7 +27,7 @@ def origins_of(
 ) -> Sources | None:
     """The sources of statement ``place`` of ``run``, None when unknown."""
     intent = run.intent
-    if intent is None or statement is None:
+    if intent is None or statement is None or run.doubtful:
         return None
     if intent.steps:
         # Which of them runs by name what this is about is not kept: all.

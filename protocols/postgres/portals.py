@@ -98,6 +98,17 @@ class Run:
         self.runs: Runs = ()
         self.parts: tuple[Part, ...] = ()
 
+    @property
+    def doubtful(self) -> bool:
+        """May a function in it be another than it seems?"""
+        intent = self.intent
+        return intent is None or (not intent.steps and self.parts is not intent.parts)
+
+    @property
+    def readable(self) -> bool:
+        """Is all that it does known?"""
+        return self.intent is not None and all(part.complete for part in self.parts)
+
 
 Learnt: TypeAlias = "tuple[Change | None, Statement | None, int]"
 """A change to a name (None: no change), the statement that the name means

@@ -144,9 +144,15 @@ class Sights:
         """What the text says of the columns."""
         self._sources = origins_of(self._flight, run, statement, self._place(run))
         self._outputs = None
-        # What SHOW says may have been put there by code that can't be read.
-        if statement is not None and not (statement.verb == "show" and self._flight.murky):
-            self._outputs = statement.outputs if statement.execute is None else None
+        if statement is None or statement.execute is not None or run.doubtful:
+            return
+        # What SHOW says may have been put there by code that can't be read, and
+        # EXPLAIN shows what such code gives for constants.
+        if statement.verb == "show" and self._flight.murky:
+            return
+        if statement.verb == "explain" and not run.readable:
+            return
+        self._outputs = statement.outputs
 
     def _place(self, run: Run) -> int:
         return run.done if self._flight.queue[0][0] == QUERY else 0

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from protocols.contract import Part
-from protocols.sql.findings import not_known, not_prepared
+from protocols.sql.findings import not_known, not_prepared, plain
 from protocols.sql.words import Prepared, Statement
 
 
@@ -24,10 +24,15 @@ def resolve(statement: Statement, prepared: Prepared) -> tuple[Part, ...]:
 def distrust(statement: Statement, shadows: frozenset[str]) -> tuple[Part, ...]:
     """The statement's parts when functions named ``shadows`` exist outside
     ``pg_catalog``: incomplete if it may call one of them unqualified."""
-    taken = sorted(statement.unqualified & shadows)
+    return doubt(statement.parts, statement.unqualified & shadows)
+
+
+def doubt(parts: tuple[Part, ...], taken: frozenset[str]) -> tuple[Part, ...]:
+    """``parts`` when what they call by the names ``taken`` can't be told."""
     if not taken:
-        return statement.parts
-    why = f"{', '.join(taken)} may be a function that is not PostgreSQL's own"
+        return parts
+    names = ", ".join(plain(name) for name in sorted(taken)[:10])
+    why = f"{names} may be a function that is not PostgreSQL's own"
     return tuple(
         replace(
             p,
@@ -35,7 +40,7 @@ def distrust(statement: Statement, shadows: frozenset[str]) -> tuple[Part, ...]:
             why_incomplete=f"{p.why_incomplete}; {why}" if p.why_incomplete else why,
             facts={**p.facts, "dynamic": True},
         )
-        for p in statement.parts
+        for p in parts
     )
 
 

@@ -113,15 +113,15 @@ class Findings:
 
 def not_prepared(name: str) -> str:
     """Why an EXECUTE is incomplete until its statement is looked up."""
-    return f"prepared statement {_plain(name)} is not known here"
+    return f"prepared statement {plain(name)} is not known here"
 
 
 def not_known(function: str) -> str:
     """Why a call is incomplete."""
-    return f"what function {_plain(function)} does is not known"
+    return f"what function {plain(function)} does is not known"
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
     """A name that can't pass for the end of a reason: "; " parts them."""
     return name.replace(";", ",")
 

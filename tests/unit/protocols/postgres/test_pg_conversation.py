@@ -426,7 +426,7 @@ def test_real_traffic_takes_over(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_kind_is_in_the_table() -> None:
     kind = protocols.load("postgres")
     assert (kind.name, kind.family, kind.port, kind.key_size) == ("postgres", "sql", 5432, len(KEY))
-    assert kind.settings == {"auth": list}
+    assert kind.settings == {"auth": list, "search_path": str}
     assert kind.parts("select 1")[0].action in kind.actions
     assert isinstance(kind.start(opening()), PostgresConversation)
 
