@@ -1,8 +1,8 @@
 """Row 52: what was said before TLS must not count as said under TLS.
 
 Both sides: a client (or someone in between) that says more than SSLRequest in
-one go, and a server that says more than ``S``. Goes red without ``_early`` in
-the greeting, and without the length check behind ``S`` in the doorway.
+one go, and a server that says more than ``S``. Goes red without the
+length check behind ``S`` in ``Doorway.receive``.
 """
 
 from __future__ import annotations

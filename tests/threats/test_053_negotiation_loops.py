@@ -1,8 +1,7 @@
 """Row 53: every order of encryption requests has one defined outcome, and none
 of them ends in a startup packet in clear where TLS is required.
 
-Goes red without the ``out of turn`` check in the greeting (asking twice), and
-without the ALPN check of direct TLS.
+Goes red without the ``out of turn`` check in ``Greeting._negotiate``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Row 54: the upstream's credential is given to SCRAM only, bound to the channel
 under TLS, and only to a server that proves in turn that it knows it.
 
-Goes red without the check of the target's ``auth`` in ``Login._ask`` and
-``AUTH_OK``, and without ``ScramClient.verify``.
+Goes red without the check of the target's ``auth`` in ``Login._ask``.
 """
 
 from __future__ import annotations

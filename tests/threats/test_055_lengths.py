@@ -1,8 +1,7 @@
 """Row 55: lengths that lie, before and after the login: the session ends, nothing
 of the message moves, and nothing is allocated on a stranger's word.
 
-Goes red without the ``impossible length`` check and without the limit check of
-``ClientLane.scan`` (both tried: the gateway then waits for the bytes, or loops).
+Goes red without the ``impossible length`` check of ``ClientLane.scan``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Row 56: a startup packet carries settings; only those that change neither how a
 text is read nor whom it runs as get through.
 
-Goes red without the ``ALLOWED`` check of ``parameters._setting`` (tried:
-search_path and role arrive at the server).
+Goes red without the ``ALLOWED`` check of ``parameters._setting``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Row 58: FunctionCall runs a function by number, without any text to judge.
 
-Goes red when ``ClientLane._call`` gives its part a known action (tried with
-``sql.select``: the large object is made).
+Goes red when ``ClientLane._call`` gives its part the action ``sql.select``.
 """
 
 from __future__ import annotations

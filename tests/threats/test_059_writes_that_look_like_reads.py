@@ -1,7 +1,7 @@
 """Row 59: a policy that allows reads is not talked into a write by its wrapping.
 
-Goes red without ``whole.unknown`` for dynamic text in ``protocols.sql.functions``
-(query_to_xml runs then), and when EXPLAIN is judged by its own verb only.
+An allow rule for reads has to say ``effects = ["read"]``: without it the rule means the
+verb, and ``SELECT pg_reload_conf()`` is a select (then this file goes red).
 """
 
 from __future__ import annotations

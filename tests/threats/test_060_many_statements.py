@@ -1,8 +1,7 @@
 """Row 60: every statement of a text is judged, however they are put together, and
 a NUL inside of a text ends the session.
 
-Goes red when only the first part is judged (``judge`` over ``parts[:1]``: tried),
-and without ``read_query``'s check for a NUL.
+Goes red when ``judge`` looks at the first part only.
 """
 
 from __future__ import annotations

@@ -3,9 +3,8 @@
 A random client, pipelining as it likes, rebinds prepared names between harmless
 and forbidden texts in all the ways there are (Parse, Close, PREPARE, DEALLOCATE,
 DISCARD ALL, errors, transactions). The oracle is the server itself: a trigger
-writes down every forbidden statement that ran, and none may. Goes red when
-``names.find`` believes the newest Parse instead of the server's state, and when
-Bind is not judged (tried).
+writes down every forbidden statement that ran, and none may. Goes red when a Bind
+looks a name up without waiting for what its changes came to.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Row 62: behind a blocked message of a pipeline nothing runs up to the Sync, and
 what the client is told of its transaction is what the server says.
 
-Goes red without ``discard_batch`` in ``ClientLane._refuse`` (tried: messages
-behind the block run).
+Goes red when the refused message is not replaced by one that fails. (Dropping what
+follows it here as well can go: the server skips to the Sync by itself.)
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Row 63: ways to the server's files, programs and network; and CopyData, which
 can't carry messages of the protocol.
 
-Goes red when ``COPY ... PROGRAM`` is judged as a plain copy, without the list of
-``protocols.sql.functions``, and without ``_COPY_KINDS`` in the client's lane.
+Goes red when ``COPY ... PROGRAM`` is taken for a copy to the client.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 and can't be found by trying.
 
 Goes red without ``hmac.compare_digest`` in ``Cancels._cancel_here`` (any key with
-the right number cancels then: tried), and when the server's key is passed on.
+the right number cancels then).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import struct
 import threading
 import time
+from itertools import pairwise
 
 import pytest
 from stack import Stack
@@ -129,7 +130,7 @@ def test_keys_are_not_to_be_guessed_from_one_another(anything: Stack) -> None:
         keys.append(key)
     assert len({k[:4] for k in keys}) == 30
     assert len({k[4:] for k in keys}) == 30
-    steps = {int.from_bytes(b, "big") - int.from_bytes(a, "big") for a, b in zip(keys, keys[1:])}
+    steps = {int.from_bytes(b, "big") - int.from_bytes(a, "big") for a, b in pairwise(keys)}
     assert len(steps) == 29
 
 

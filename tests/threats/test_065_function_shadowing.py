@@ -5,7 +5,7 @@ Names are resolved as the session began (``search_path`` is fixed, and a client
 under a policy may change neither it nor the functions). What others have put
 beside a builtin (``public.lower(varchar)`` is a better match than
 ``pg_catalog.lower(text)``, CVE-2018-1058) is told by the catalog only. Goes red
-when ``search_path`` counts as a mild setting (tried).
+when ``search_path`` counts as a mild setting.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Row 66: a server that breaks the protocol costs its own session, never the process,
 and nothing of what it says after that reaches the client.
 
-Goes red when ``ServerLane`` accepts a type that it doesn't know (tried), and when
-``Session._receive`` lets WireError pass (the process's log then has a traceback).
+Goes red when ``Session._receive`` lets WireError pass.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Row 67: a masked value leaves by no other message than a row, and masked there.
 
 The oracle greps the bytes that the client got for the planted values in several
-encodings. Goes red without ``Intake``'s withholding of the text of errors and
-notices, and without ``unresolved = "block"`` (tried: errors show the value).
+encodings. Goes red without ``veil.withheld`` (errors then show the value).
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ EXFIL = {
     " PERFORM set_config('application_name', e, false); END $$",
     "custom setting": "SELECT set_config('a.b', email, false) FROM users; SHOW a.b",
     "command tag": "SELECT 1 FROM users WHERE email = 'x'",
-    "explain": "EXPLAIN (ANALYZE, VERBOSE) SELECT * FROM users WHERE email = 'ada@' || 'example.com'",
+    "explain": "EXPLAIN (ANALYZE) SELECT * FROM users WHERE email = 'ada@' || 'example.com'",
     "statistics": "ANALYZE users; SELECT most_common_vals, histogram_bounds FROM pg_stats"
     " WHERE tablename = 'users'",
     "cursor": "BEGIN; DECLARE c CURSOR FOR SELECT email, ssn FROM users; FETCH ALL FROM c; COMMIT",
@@ -153,9 +152,9 @@ def test_it_stays_hidden(masked: Stack, name: str, way: str) -> None:
 def test_the_oracle_sees(anything: Stack) -> None:
     """Without masks each way does show a value: the tests above can fail."""
     shown = []
-    for name in EXFIL:
+    for name, text in EXFIL.items():
         with enter(anything) as wire:
-            wire.ask(EXFIL[name])
+            wire.ask(text)
             time.sleep(0.01)
             wire.send(query("ROLLBACK"), query("SELECT 1"))
             wire.until()

@@ -1,8 +1,7 @@
 """Row 68: a masked column inside of an expression is not let out by it.
 
 With ``unresolved = "block"`` a result whose columns can't be traced is refused;
-what is traced to a masked column is masked or refused whole, never shown. Goes red
-without the plan for columns of unknown origin (tried: ``unresolved`` ignored).
+what is traced to a masked column is masked or refused whole, never shown.
 """
 
 from __future__ import annotations

@@ -1,8 +1,5 @@
 """Row 69: the same value in every format and through every portal is masked, and what
 is left is well-formed for a driver.
-
-Goes red when binary results are passed through the text masks without new lengths
-(``rows``: the DataRow no longer adds up), and when COPY is not masked.
 """
 
 from __future__ import annotations

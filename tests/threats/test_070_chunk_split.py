@@ -1,8 +1,7 @@
 """Row 70: how the bytes are cut into reads changes nothing about what is masked.
 
 A mock of a server sends the same answer in pieces: one byte at a time, and cut in
-two at every offset. Goes red when rows are masked per read instead of per frame
-(the ``_need`` check of the server's lane taken out).
+two at every offset.
 """
 
 from __future__ import annotations

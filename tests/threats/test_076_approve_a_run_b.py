@@ -1,8 +1,9 @@
 """Row 76: an approval is for exactly what was asked, by whom, of what, under which
 policy. Change one thing and it is another request.
 
-Goes red without the digest in ``Approvals.consume`` (the row of the store is
-rewritten below: tried, the other statement runs).
+The digest in
+``Approvals.consume`` is the second guard: the first is that a wait is for one approval of
+its own, whose row the store refuses to change, so no client can make the two differ.
 """
 
 from __future__ import annotations

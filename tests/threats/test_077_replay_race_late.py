@@ -1,8 +1,5 @@
 """Row 77: an approval counts once, in time, for a session that still waits; of two
 opposite decisions at once one wins.
-
-Goes red when ``consume`` doesn't change the state (tried), and without the
-``state = 'pending'`` condition of ``decide``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Row 78: who asked does not approve, by no path: not under its own name, not by the
 person behind the run, not as an agent, not with a ticket of the run.
 
-Goes red without the requester's check of ``Approvals.decide`` (tried).
+Goes red without the requester's check of ``Approvals.decide``.
 """
 
 from __future__ import annotations

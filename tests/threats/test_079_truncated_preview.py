@@ -1,7 +1,6 @@
 """Row 79: an approver sees all of it, as inert text, or can't approve.
 
-Goes red without ``refusal`` in ``gateway approvals approve`` (tried), and without
-``inert``.
+Goes red without ``refusal`` in ``gateway approvals approve`` .
 """
 
 from __future__ import annotations

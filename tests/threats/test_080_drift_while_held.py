@@ -1,8 +1,7 @@
 """Row 80: what changes while a command waits is looked at again before it runs.
 
 The state of the table is the server's business; what the gateway knows is the
-policy, the time, the proof and the session. Goes red without ``Relay.drifted``
-(tried: the statement runs outside of its hours).
+policy, the time, the proof and the session. Goes red without ``Relay.drifted``.
 """
 
 from __future__ import annotations

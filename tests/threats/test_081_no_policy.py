@@ -1,8 +1,7 @@
 """Row 81: without a policy that was read whole nothing starts and nothing is allowed; a
 broken reload changes nothing and raises an alarm.
 
-Goes red when ``reload_policy`` takes an empty policy for a broken file (tried), and
-when ``default`` is "allow" where the file says nothing.
+Goes red when ``reload_policy`` lets the error of a broken file pass.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ For PostgreSQL there is no serialiser that could differ: the bytes that were par
 the bytes that go upstream, the very same slice, and what isn't allowed is not sent in
 any form. So the row can't arise as a difference of two texts; this test holds the
 gateway to that (a mock server writes down what it hears), and the differential of the
-parser is row 57's. Goes red when a refused frame is forwarded (``_drop`` replaced by
-``_flush``: tried).
+parser is row 57's.
+Goes red when ``ClientLane._drop`` sends on what it should keep.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """Rows 83 and 84: tokens that are not the issuer's, or not for us, do not pass the front
 door of a real gateway; an honest one does.
 
-Goes red with joserfc's default algorithms instead of the issuer's list, and when
-``aud``, ``exp`` or ``iss`` are not required (each tried by taking the check out of
-``gateway.identity.oidc``).
+Goes red without the check that ``aud`` is ours alone in ``gateway.identity.oidc``. (The
+issuer's list of algorithms alone can go: each key names its own as well.)
 """
 
 from __future__ import annotations

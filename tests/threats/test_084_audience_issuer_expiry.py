@@ -2,7 +2,7 @@
 
 The negative tokens are with row 83's, whose table this file asks for them; here is
 the one thing more: a proof lapses for the next connection, at the front door. Goes red
-when ``exp`` is not compared (tried).
+without the check that ``aud`` is ours alone.
 """
 
 from __future__ import annotations

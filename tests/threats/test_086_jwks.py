@@ -1,9 +1,7 @@
 """Row 86: keys come from the one configured place, and strangers' tokens do not make
 the gateway fetch them over and over.
 
-A small HTTP server on loopback serves the key set and counts. Goes red when an unknown
-``kid`` fetches at once each time (the pause of ``gateway.identity.sources`` taken
-out: tried), and when redirects are followed.
+A small HTTP server on loopback serves the key set and counts.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Row 87: a token that was used from one address is of no use from another.
 
 Loopback has many addresses: the same token comes from 127.0.0.1 and from 127.0.0.2.
-Goes red without ``Bindings.bind`` in ``Authority.prove`` (tried).
+Goes red without ``Bindings.bind`` in ``Authority.prove``.
 """
 
 from __future__ import annotations

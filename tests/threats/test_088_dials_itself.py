@@ -3,7 +3,7 @@ out to be loopback is not dialled.
 
 Clients can't name an address at all: they name a database of a configured target, so
 what is left is the configuration and name resolution. Goes red without
-``gateway.addresses.why_refused`` and ``reaches`` (tried: the configuration loads).
+``gateway.addresses.why_refused``.
 """
 
 from __future__ import annotations

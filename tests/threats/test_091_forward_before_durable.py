@@ -3,8 +3,7 @@
 A client and a mock of a server write down every byte that they receive; the gateway
 is killed with SIGKILL under load at a random moment, started again (which recovers
 the journal), and every byte that either end received must be in a Log. Goes red when
-the reactor releases spans before it flushes the journal (tried: bytes are missing
-after a few rounds).
+the reactor releases spans before it flushes the journal (in the first round).
 """
 
 from __future__ import annotations

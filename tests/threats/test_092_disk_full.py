@@ -1,8 +1,8 @@
 """Row 92: on a full disk nothing goes unrecorded: the running session ends with 53100,
 new ones are refused with 53100, and when there is space again the gateway serves again.
 
-Goes red when ``Relay._greeted`` doesn't look at the journal's state (tried: new
-sessions get in).
+Goes red when ``Session.fail`` does not tell a recorder's failure from others. (The
+look at the journal's state in ``Relay._greeted`` alone can go: opening a Log fails too.)
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@ byte that moved is missing from them.
 
 Two SIGTERMs cancel every session where it stands (greeting, proof, dial, traffic,
 farewell), at random instants under load; row 91's ledgers must hold, and here every Log
-must be whole as well: the close record is written in any case. Goes red when
-``Session._close`` is not reached on cancellation (``finally`` taken out: tried).
+must be whole as well: the close record is written in any case.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Row 96: a recording made to hurt its reader: the recorder's commands end with an exit
 code of their own, in little time and memory, and print nothing that acts on a terminal.
 
-Goes red when ``one_line`` passes control characters on (tried), and when the length of
-a record is not checked before it is read.
+Goes red when ``one_line`` passes control characters on.
 """
 
 from __future__ import annotations

@@ -2,8 +2,7 @@
 does not go back, tokens are judged by the wall, and nothing breaks.
 
 The gateway's process gets a wall clock that a file moves (by a ``sitecustomize`` of the
-test's own). Goes red when records are stamped with the wall clock (tried with
-``clock=world.wall_ns``: times go back).
+test's own). Goes red when records are stamped with the wall clock (``clock=world.wall_ns``).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@ them, is in anything that the gateway writes.
 
 Greps every file of the state directory (the recordings unpacked as well), the log on
 stderr and what the commands print, for each secret raw, in base64 and in hex. Goes
-red when the password message is taken as PLAIN instead of SECRET (tried).
+red when the password message is taken as PLAIN instead of SECRET .
 """
 
 from __future__ import annotations
