@@ -212,7 +212,7 @@ def test_many_queries_wait_behind_a_slow_answer(before_mock: Stack, mock: MockUp
     stack = before_mock
     mock.script = answering
     wire = enter(stack)
-    count = 40_000
+    count = 16_000
     piece = query("select 1 /* " + "x" * 200 + " */") * 400
     sender = threading.Thread(
         target=lambda: [wire.sock.sendall(piece) for _ in range(count // 400)], daemon=True
