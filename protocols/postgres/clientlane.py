@@ -15,7 +15,6 @@ from protocols.contract import (
     Answer,
     Command,
     Errand,
-    Parameter,
     Part,
     Phase,
     Question,
@@ -25,12 +24,9 @@ from protocols.errors import LimitError
 from protocols.outbox import Outbox
 from protocols.postgres.doubts import Doubts
 from protocols.postgres.flight import (
-    BIND,
-    CALL,
     EXECUTE,
     OUR_DESCRIBE,
     PARSE,
-    QUERY,
     REFUSED,
     REFUSED_QUERY,
     Flight,
@@ -60,30 +56,26 @@ from protocols.postgres.refusal import (
     refused_error,
     unknown_statement_error,
 )
+from protocols.postgres.requests import (
+    CROWDED,
+    LEXER_GUARD,
+    REBOUND,
+    STATEMENTS,
+    UNMASKABLE,
+    bound,
+    function_call,
+    granted,
+)
 from protocols.postgres.steps import expect_changes, runs_of
 from protocols.wire import Mark, Side
 
 CLIENT: Final = Side.CLIENT
 UPSTREAM: Final = Side.UPSTREAM
 
-STATEMENTS: Final = 10_000
-"""The most names of prepared statements that a session may hold."""
-
 _RUN: Final = Phase.RUN
 _PREPARE: Final = Phase.PREPARE
 _COPY_KINDS: Final = frozenset(b"dcfHSX")
 _UNDISCARDED: Final = frozenset(b"SX")
-_FORMS: Final = ("text", "binary")
-_ALL: Final = Change(b"", True)
-
-LEXER_GUARD: Final = Refuse(
-    "client_encoding must stay UTF8 and standard_conforming_strings on,"
-    " or the gateway and the server would read different statements",
-    "lexer-guard",
-)
-REBOUND: Final = Refuse("what it runs has been prepared anew since it was judged", "lexer-guard")
-CROWDED: Final = Refuse(f"a session may hold {STATEMENTS} prepared statements", "", "busy")
-UNMASKABLE: Final = Refuse("the result of a FunctionCall can't be masked")
 
 
 class ClientLane:
@@ -276,7 +268,8 @@ class ClientLane:
             outbox.forward(CLIENT, self._buf[start:cut], self._base + start)
             start = cut
         if start < upto:
-            outbox.pass_on(CLIENT, self._buf[start:upto])
+            whole = start == 0 and upto == len(self._buf)  # compiled, a slice would copy it
+            outbox.pass_on(CLIENT, self._buf if whole else self._buf[start:upto])
 
     def _drop(self, at: int, upto: int) -> None:
         """Keep ``buf[at:upto]`` from the server."""
@@ -506,17 +499,7 @@ class ClientLane:
         run.name = name[:NAME]
         run.runs = found
         run.parts = parts = shaded
-        parameters: tuple[Parameter, ...] = ()
-        if values:
-            types = statement.types
-            if len(types) < len(values):
-                types += ("",) * (len(values) - len(types))
-            parameters = tuple(
-                [
-                    Parameter(value, _FORMS[form], type_)
-                    for (value, form), type_ in zip(values, types, strict=False)
-                ]
-            )
+        parameters = bound(statement, values) if values else ()
         return self._ask(
             Command(run.command, _RUN, intent.text, parts, parameters, statement.context),
             run,
@@ -525,16 +508,8 @@ class ClientLane:
 
     def _call(self, buf: bytes, pos: int, nxt: int) -> Command:
         oid, values = read_call(buf, pos + 5, nxt)
-        run = Run(next(self._numbers), None, False, 0)
-        why = "runs a function by its number, without any text"
-        part = Part("sql.function_call", (), {}, False, why)
-        parameters = tuple(Parameter(value, _FORMS[form]) for value, form in values)
-        text = f"function call oid {oid}"
-        return self._ask(
-            Command(run.command, _RUN, text, (part,), parameters, ("function call",)),
-            run,
-            nxt,
-        )
+        run, command = function_call(next(self._numbers), oid, values)
+        return self._ask(command, run, nxt)
 
     def _execute(self, buf: bytes, pos: int, nxt: int) -> bool:
         """True when the Execute was replaced; ``_pos`` is past it then."""
@@ -584,32 +559,7 @@ class ClientLane:
                 subject.sight = None
                 flight.veiled = True
                 self.last_masked = subject.command
-            intent = subject.intent
-            if kind == 66:
-                flight.portals[subject.name] = subject
-                flight.queue.append((BIND, subject))
-            else:
-                subject.batch = names.batch + 1
-                names.batch += 2
-                if intent is not None and intent.steps:
-                    expect_changes(flight, subject, subject.batch)
-                flight.queue.append((QUERY if kind == 81 else CALL, subject))
-            if intent is not None:
-                if intent.steps:
-                    for step in intent.steps:
-                        if step is not None and step.declares is not None:
-                            flight.cursors.add(step.declares, intent)
-                if kind == 66 and subject.name:
-                    flight.cursors.add(subject.name, intent)
-                if intent.opaque:
-                    names.doubt()
-                if intent.defines:
-                    flight.dirty = True
-                    flight.conjured = flight.conjured or intent.conjures
-                if intent.displaces:
-                    flight.displaced = True
-            if flight.masked and not flight.murky and not subject.readable:
-                flight.murky = flight.displaced = True
+            granted(flight, subject, kind)
         self._pos = self._next
 
     def _refuse(self, error: bytes) -> None:
