@@ -123,6 +123,22 @@ class Leg:
         self._queue.append(data)
         self.pending += len(data)
 
+    def send(self, data: bytes) -> None:
+        """``queue`` and ``flush`` in one: nothing is queued where the kernel
+        takes it all at once. Raises LegLost."""
+        if self._queue or self.tls is not None:
+            self.queue(data)
+            self.flush()
+            return
+        try:
+            sent = self.sock.send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError as error:
+            raise LegLost(error.strerror or str(error)) from error
+        if sent != len(data):
+            self._push(data[sent:])
+
     def _push(self, cipher: bytes) -> None:
         self._queue.append(cipher)
         self.pending += len(cipher)

@@ -296,6 +296,9 @@ class Session:
         """``spans`` are on record: send them."""
         if self._failed:
             return  # a last word was said already: nothing may come after it
+        if len(spans) == 1 and not self.synced and self._unreleased == 1:
+            self._release_one(spans[0])
+            return
         self._unreleased -= len(spans)
         if self.synced:
             self._unsynced = max(0, self._unsynced - sum(len(span.raw) for span in spans))
@@ -322,6 +325,27 @@ class Session:
         for to in (0, 1):
             if used[to]:
                 self._flush(Side(to))
+        if not self._unreleased and (conversation.closing or self._gone[0]):
+            self._over.set()
+
+    def _release_one(self, span: Span) -> None:
+        """``release`` for the common case: one span, and nothing behind it."""
+        self._unreleased = 0
+        move, side, _mark, raw, _offset = span
+        conversation = self.conversation
+        if move is not Move.TAKE:
+            to = side if move is Move.SEND else 1 - side
+            leg = self.legs[to]
+            if leg is not None and leg.fd >= 0 and not self._gone[to]:
+                if to == 0:
+                    self._whole = conversation.between
+                try:
+                    leg.send(raw)
+                except LegLost as error:
+                    self._lost(Side(to), error)
+                else:
+                    if leg.pending or self._paused[0] or self._paused[1]:
+                        self._gauge()
         if not self._unreleased and (conversation.closing or self._gone[0]):
             self._over.set()
 
