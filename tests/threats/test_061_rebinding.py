@@ -3,8 +3,7 @@
 A random client, pipelining as it likes, rebinds prepared names between harmless
 and forbidden texts in all the ways there are (Parse, Close, PREPARE, DEALLOCATE,
 DISCARD ALL, errors, transactions). The oracle is the server itself: a trigger
-writes down every forbidden statement that ran, and none may. Goes red when a Bind
-looks a name up without waiting for what its changes came to.
+writes down every forbidden statement that ran, and none may.
 """
 
 from __future__ import annotations
@@ -113,6 +112,9 @@ def walk(stack: Stack, seed: int, steps: int = 250) -> Answer:
         batch = b""
         for _ in range(steps):
             raw = step(rng)
+            if raw[:1] == b"Q":  # behind an error the server skips to a Sync, Queries too
+                batch += SYNC
+                owed += 1
             batch += raw
             owed += raw[:1] in b"SQ"
             if rng.random() < 0.2:  # speak now; else go on pipelining
@@ -140,7 +142,7 @@ def test_a_random_client(preparers: Stack, marks: str, seed: int) -> None:
     assert ran(marks) == before, f"seed {seed}: a forbidden statement ran"
     codes = {e["C"] for e in answers.errors}
     assert "42501" in codes, "nothing was refused: the walk proves nothing"
-    assert "SELECT 1" in answers.tags, "nothing ran: the walk proves nothing"
+    assert answers.tags, "nothing ran: the walk proves nothing"
 
 
 @pytest.mark.deep
