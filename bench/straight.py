@@ -78,6 +78,9 @@ class DryLeg(Leg):
         self.pending = 0
         return True
 
+    def send(self, data: bytes) -> None:
+        self.sent += len(data)
+
 
 class Dry:
     """A logged-in session whose legs are dry."""
@@ -266,6 +269,7 @@ class TimedLeg(DryLeg):
         self._read = watch.wrap("legs", super().read)
         self._queue_data = watch.wrap("legs", super().queue)
         self._flush_all = watch.wrap("legs", super().flush)
+        self._send_one = watch.wrap("legs", super().send)
 
     def read(self) -> bytes | None:
         return self._read()  # type: ignore[no-any-return]
@@ -275,6 +279,9 @@ class TimedLeg(DryLeg):
 
     def flush(self) -> bool:
         return self._flush_all()  # type: ignore[no-any-return]
+
+    def send(self, data: bytes) -> None:
+        self._send_one(data)
 
 
 # -- getting there ----------------------------------------------------------
