@@ -333,8 +333,10 @@ def _may_decide(approval: Approval, approver: Principal, now: float) -> None:
         raise ApprovalError("your proof of identity has expired")
     if approver.run and approver.run == request.run:
         raise ApprovalError("the run that asks can't decide its own request")
-    names = {approver.subject, *(approver.claims.get(name, "") for name in _PERSON_CLAIMS)} - {""}
-    if not names.isdisjoint({request.subject, *request.actors}):
+    # Names are compared without case: logins of many issuers ignore it.
+    known = (approver.subject, *(approver.claims.get(name, "") for name in _PERSON_CLAIMS))
+    names = {name.casefold() for name in known} - {""}
+    if not names.isdisjoint({name.casefold() for name in (request.subject, *request.actors)}):
         raise ApprovalError("nobody can decide their own request")
     if all(approver.groups.isdisjoint(need.groups) for need in request.needs):
         groups = ", ".join(sorted({g for need in request.needs for g in need.groups}))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from protocols.contract import EffectKind
+from protocols.sql.beyond import beyond
 from protocols.sql.change import CHANGES
 from protocols.sql.copying import shape_of
 from protocols.sql.ddl import ROWS, define, drop, names
@@ -106,10 +107,11 @@ class Telling:
     def statement(self, span: tuple[int, int], count: int) -> Statement:
         every = self.findings()
         verbs = verbs_of(every)
-        parts = tuple(f.part(verbs, count) for f in every)
+        own = tuple(f.part(verbs, count) for f in every)
         prepared = None
         if self.prepare:
-            prepared = Prepared(self.prepare, self.text, parts[1:], self.outputs)
+            prepared = Prepared(self.prepare, self.text, beyond(own[1:]), self.outputs)
+        parts = beyond(own)
         return Statement(
             text_span=span,
             verb=self.heads[0].verb if self.heads else self.verb,

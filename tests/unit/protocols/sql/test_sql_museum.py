@@ -28,7 +28,7 @@ HIDDEN_WRITES = [
     ("copy t to stdout", "copy_out select"),
     ("prepare x as delete from t", "prepare delete"),
     ("prepare x (int) as with d as (delete from t where a=$1) select 1", "prepare delete select"),
-    ("declare c cursor for select pg_terminate_backend(1)", "declare select"),
+    ("declare c cursor for select pg_terminate_backend(1)", "declare select admin"),
     ("create table x as select * from t", "create select"),
     ("create materialized view x as select * from t", "create select"),
     ("create view x as select * from t", "create select"),
