@@ -62,9 +62,11 @@ from protocols.postgres.requests import (
     REBOUND,
     STATEMENTS,
     UNMASKABLE,
+    UNSETTLED,
     bound,
     function_call,
     granted,
+    unsettled,
 )
 from protocols.postgres.steps import expect_changes, runs_of
 from protocols.wire import Mark, Side
@@ -420,12 +422,23 @@ class ClientLane:
             return self._doubts.errand(self.asked)
         return shaded
 
+    def _guard(self, intent: Intent) -> None:
+        """Refuse what would make two readings of one text, or wait until the
+        server has said that it reads as the gateway does."""
+        flight = self._flight
+        if intent.guarded:
+            self._refuse(refused_error(LEXER_GUARD, self._session))
+        elif flight.unsettled == flight.names.batch:
+            self._refuse(refused_error(UNSETTLED, self._session))
+        else:
+            self.stuck = True
+
     def _query(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
         intent = study(read_query(buf, pos + 5, nxt))
         flight = self._flight
         self._next = nxt
-        if intent.guarded:
-            self._refuse(refused_error(LEXER_GUARD, self._session))
+        if intent.guarded or unsettled(self._flight, intent.raw):
+            self._guard(intent)
             return None
         parts = intent.parts
         found: Runs = ()
@@ -448,8 +461,8 @@ class ClientLane:
         parsed = read_parse(buf, pos + 5, nxt)
         intent = study(parsed.text)
         self._next = nxt
-        if intent.guarded:
-            self._refuse(refused_error(LEXER_GUARD, self._session))
+        if intent.guarded or unsettled(self._flight, intent.raw):
+            self._guard(intent)
             return None
         if len(self._flight.names.now) >= STATEMENTS and parsed.name:
             self._refuse(refused_error(CROWDED, self._session))

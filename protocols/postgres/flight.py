@@ -46,6 +46,10 @@ MOST_LEARNING: Final = 256
 the client waits, lest a long pipeline costs the square of its length."""
 
 
+SETTLED: Final = -1
+OWN_BATCH: Final = -2
+
+
 class Flight:
     """The state that both lanes share.
 
@@ -58,7 +62,10 @@ class Flight:
     ``displaced``: an unqualified name may mean something else to this session
     than to a new one (its search path, a temporary table).  ``murky``: something
     ran that can't be read, so a setting may hold any value.  ``rested``: the
-    server has answered all, up to its ReadyForQuery.
+    server has answered all, up to its ReadyForQuery.  ``unsettled``: the batch
+    of names in which code last ran that may have changed the lexer's settings,
+    which the server tells only before its ReadyForQuery; OWN_BATCH for a Query,
+    whose ReadyForQuery comes by itself, SETTLED when it has come.
     """
 
     __slots__ = (
@@ -82,6 +89,7 @@ class Flight:
         "skipping",
         "spare",
         "status",
+        "unsettled",
         "veiled",
     )
 
@@ -107,6 +115,7 @@ class Flight:
         self.displaced = False
         self.murky = False
         self.status = 73
+        self.unsettled = SETTLED
 
     def learning(self) -> Iterator[Learnt]:
         """The changes to names that the server hasn't confirmed, in order."""
@@ -247,6 +256,7 @@ class Flight:
             )
             self.conjured = self.dirty and self.conjured
         if not queue:
+            self.unsettled = SETTLED
             self.rested = True
             self.names.settle()
             if status == 73:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from protocols.contract import Command, Parameter, Part, Phase, Refuse
-from protocols.postgres.flight import BIND, CALL, QUERY, Flight
+from protocols.postgres.flight import BIND, CALL, OWN_BATCH, QUERY, SETTLED, Flight
 from protocols.postgres.portals import Run, Statement
 from protocols.postgres.steps import expect_changes
 
@@ -21,6 +21,11 @@ LEXER_GUARD: Final = Refuse(
 REBOUND: Final = Refuse("what it runs has been prepared anew since it was judged", "lexer-guard")
 CROWDED: Final = Refuse(f"a session may hold {STATEMENTS} prepared statements", "", "busy")
 UNMASKABLE: Final = Refuse("the result of a FunctionCall can't be masked")
+
+UNSETTLED: Final = Refuse(
+    "send a Sync first: code ran that may have changed how the server reads backslashes",
+    "lexer-guard",
+)
 
 _FORMS: Final = ("text", "binary")
 
@@ -54,11 +59,20 @@ def function_call(
     return Run(number, None, False, 0), command
 
 
+def unsettled(flight: Flight, raw: bytes) -> bool:
+    """Could the server read ``raw`` otherwise than the gateway does, because of
+    code that it has not answered for yet? Only backslashes and bytes beyond ASCII
+    mean something else under other settings."""
+    return flight.unsettled != SETTLED and (b"\\" in raw or not raw.isascii())
+
+
 def granted(flight: Flight, run: Run, kind: int) -> None:
     """``run`` is let go on, as a message of ``kind`` (its type byte): what the
     lanes expect of the server and know of names from here on."""
     names = flight.names
     intent = run.intent
+    if intent is None or not intent.complete:
+        flight.unsettled = names.batch if kind == 66 else OWN_BATCH
     if kind == 66:
         flight.portals[run.name] = run
         flight.queue.append((BIND, run))

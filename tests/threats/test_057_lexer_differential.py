@@ -71,12 +71,6 @@ def test_a_statement_that_says_so_is_refused_with_a_reason(anything: Stack) -> N
         assert answer.status == "I"
 
 
-PIPELINED = pytest.mark.xfail(
-    reason="a statement pipelined behind code of the client's own is judged before the server "
-    "has told that the code changed the lexer",
-)
-
-
 @pytest.mark.parametrize(
     "text",
     [
@@ -90,9 +84,7 @@ PIPELINED = pytest.mark.xfail(
         " $$ SELECT set_config('client_encoding', 'SJIS', false) $$;CALL pg_temp.evil()",
     ],
 )
-@pytest.mark.parametrize(
-    "pipelined", [False, pytest.param(True, marks=PIPELINED)], ids=["waits", "pipelined"]
-)
+@pytest.mark.parametrize("pipelined", [False, True], ids=["waits", "pipelined"])
 def test_code_that_changes_the_lexer_costs_the_session(
     anything: Stack, text: str, pipelined: bool
 ) -> None:
