@@ -228,6 +228,16 @@ class Leg:
 
     # -- closing ----------------------------------------------------------
 
+    def finish(self) -> None:
+        """Send nothing more; the peer sees the end of the stream once it has
+        read what was sent. Without TLS only: a TLS peer may take a half-closed
+        connection for a broken one. Raises LegLost."""
+        if self.tls is None:
+            try:
+                self.sock.shutdown(socket.SHUT_WR)
+            except OSError as error:
+                raise LegLost(error.strerror or str(error)) from error
+
     def close(self) -> None:
         """Say goodbye where TLS wants it, and close."""
         if self.fd < 0:
