@@ -414,7 +414,8 @@ class Conversation(Exchange, Interface):
 
     @property
     def held(self) -> int:
-        """Bytes parked behind questions, for backpressure."""
+        """Bytes parked behind questions, and what is remembered of requests in
+        flight, for backpressure."""
 
     @property
     def waiting(self) -> tuple[int, int]:

@@ -18,6 +18,9 @@ from protocols.wire import Mark, Side, Span
 
 CLIENT: Final = Side.CLIENT
 UPSTREAM: Final = Side.UPSTREAM
+REQUEST: Final = 256
+"""Bytes that a request in flight counts as waiting: about what is remembered of it
+until the server has answered."""
 
 
 class Traffic:
@@ -124,11 +127,12 @@ class Traffic:
 
     @property
     def held(self) -> int:
-        return self._client.held + self._server.held
+        return self._client.held + self._server.held + REQUEST * len(self._flight.queue)
 
     @property
     def waiting(self) -> tuple[int, int]:
-        return self._client.held, self._server.held
+        owed = REQUEST * len(self._flight.queue)
+        return self._client.held + owed, self._server.held
 
     @property
     def owed(self) -> bool:
