@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -177,6 +178,8 @@ class Relay:
                 for column, mask in zip(columns, plan.columns, strict=True)
                 if mask is not None
             ]
+            if decision.cacheable and not self._by_text and not masks and plan.detect is None:
+                plan = replace(plan, lasting=True)
         # The decision is kept with it: while it lives, nothing else has its id.
         planned = (decision, plan, masks)
         if len(self._plans) >= CACHE:

@@ -338,11 +338,14 @@ class Mask:
 class Plan:
     """The masks of a result, one per column (None: show). ``detect`` looks
     into every value that has no mask of its own. ``withhold``: text beside the
-    rows (errors, notices, payloads) may quote masked values: replace it."""
+    rows (errors, notices, payloads) may quote masked values: replace it.
+    ``lasting`` promises the same answer, in this session, for every command with
+    the same parts and equal columns: it need not be asked again."""
 
     columns: tuple[Mask | None, ...]
     detect: Screen | None = None
     withhold: bool = False
+    lasting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -196,6 +196,12 @@ def forget(memory: dict[object, object]) -> None:
     memory.pop(TOKEN, None)
 
 
+def state(memory: dict[object, object]) -> object:
+    """Another object once anything may have been forgotten: what was found out
+    under one state is not to be relied on under another."""
+    return _catalog(memory).token
+
+
 def shapes(memory: dict[object, object]) -> Mapping[int, Shape]:
     """The types beyond the built-in ones that have been learnt."""
     return _catalog(memory).shapes

@@ -6,6 +6,7 @@ https://www.postgresql.org/docs/current/protocol-message-formats.html
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -38,11 +39,12 @@ class Field(NamedTuple):
     form: int
 
 
-def parse_row_description(payload: bytes | memoryview) -> tuple[Field, ...]:
+@lru_cache(maxsize=512)
+def parse_row_description(payload: bytes) -> tuple[Field, ...]:
     """The columns in ``payload``, the body of a ``T`` message (without its
     type byte and length). Anything but exactly the announced columns, a
     negative count or an unknown format is a ``WireError`` of the upstream."""
-    raw = bytes(payload)
+    raw = payload
     size = len(raw)
     if size < 2:
         raise _lie("is shorter than its count")

@@ -315,12 +315,12 @@ class ServerLane:
                         continue
                     raise lied("a DataRow without a count")
                 if sight is None:
-                    self._flush(pos)
-                    self._pos = pos
                     if kind == 100:
                         raise lied("CopyData without a CopyOutResponse")
                     questions = self._sights.rows(run)
                     if questions:
+                        self._flush(pos)
+                        self._pos = pos
                         return questions
                     continue
             elif kind not in _KINDS:

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from protocols.contract import Answer, Done, Errand, Plan, Question, Refuse, Result
-from protocols.postgres.catalog import CatalogErrand, Missing, learn, resolve
+from protocols.contract import Answer, Done, Errand, Part, Plan, Question, Refuse, Result
+from protocols.postgres.catalog import CatalogErrand, Missing, learn, resolve, state
 from protocols.postgres.copyout import CopyMasker, columns_errand, copied, unknown, unmaskable
 from protocols.postgres.fields import Field
 from protocols.postgres.flight import QUERY, Flight
@@ -24,6 +24,8 @@ from protocols.sql.sources import Sources
 from protocols.sql.words import CopyShape, Output
 from protocols.sql.words import Statement as SqlStatement
 
+_Scene: TypeAlias = "tuple[int, Sequence[Field] | None, object, bool, bool, bool]"
+_MOST_CLEAR: Final = 256
 TOO_WIDE: Final = Refuse("a row is too large to be masked")
 _UNDESCRIBED: Final = Refuse("its columns are not known, so it can't be masked")
 _MISFIT: Final = Refuse("the masks do not fit its columns")
@@ -38,6 +40,7 @@ class Sights:
     """Asks for one run at a time; ``asked`` is the open question's number."""
 
     __slots__ = (
+        "_clear",
         "_copied",
         "_count",
         "_fields",
@@ -63,6 +66,7 @@ class Sights:
         self._outputs: Sequence[Output] | None = None
         self._sources: Sources | None = None
         self._copied: tuple[Run, int] | None = None
+        self._clear: dict[int, tuple[tuple[Part, ...], _Scene]] = {}
 
     def hide(self, run: Run, error: bytes) -> None:
         """The client gets ``error`` at the end of ``run``, and no row."""
@@ -76,6 +80,10 @@ class Sights:
     def rows(self, run: Run) -> list[Question]:
         """The first row of ``run`` has come. No questions: ``run.sight`` is
         known now."""
+        known = self._clear.get(id(run.parts))
+        if known is not None and known[0] is run.parts and known[1] == self._scene(run):
+            run.sight = OPEN
+            return []
         self._run = run
         self._shape = None
         if not run.fields:
@@ -207,6 +215,24 @@ class Sights:
             self._refuse(_MISFIT)
             return
         run.sight = OPEN if masker.idle else masker
+        intent = run.intent
+        if plan.lasting and masker.idle and self._shape is None and intent and not intent.steps:
+            if len(self._clear) >= _MOST_CLEAR:
+                self._clear.clear()
+            # The parts are kept with it: while they live, nothing else has their id.
+            self._clear[id(run.parts)] = (run.parts, self._scene(run))
+
+    def _scene(self, run: Run) -> _Scene:
+        """All that, beside its parts, decides what may be seen of ``run``."""
+        flight = self._flight
+        return (
+            self._place(run),
+            run.fields,
+            state(flight.destined.memory),
+            flight.dirty,
+            flight.displaced,
+            flight.murky,
+        )
 
     def _refuse(self, refuse: Refuse) -> None:
         if self._run is not None:

@@ -39,7 +39,7 @@ def test_what_was_said_is_read(fields: list[Field]) -> None:
 
 def test_sixteen_hundred_columns() -> None:
     fields = [Field(f"c{i}", 1, i + 1, 25, -1, -1, 0) for i in range(1600)]
-    assert parse_row_description(memoryview(payload(fields))) == tuple(fields)
+    assert parse_row_description(bytes(memoryview(payload(fields)))) == tuple(fields)
 
 
 def test_a_name_that_is_not_utf8_survives() -> None:
