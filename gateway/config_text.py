@@ -157,6 +157,31 @@ given = { sql = "DELETE FROM orders", principal = { kind = "ci" } }
 expect = { verdict = "block", rule = "unbounded-write" }
 
 [[test]]
+name = "a condition that is always true bounds nothing"
+given = { sql = "UPDATE orders SET status = 'paid' WHERE 1 = 1", principal = { kind = "agent" } }
+expect = { verdict = "block", rule = "constant-where" }
+
+[[test]]
+name = "personal data is masked"
+given = { sql = "SELECT email FROM users", principal = { kind = "agent" } }
+expect = { verdict = "mask", masks = "pii-masked" }
+
+[[test]]
+name = "rows may be added"
+given = { sql = "INSERT INTO orders (id) VALUES (1)", principal = { kind = "ci" } }
+expect = { verdict = "allow", rule = "read-and-write" }
+
+[[test]]
+name = "drivers may begin"
+given = { sql = "BEGIN", principal = { kind = "ci" } }
+expect = { verdict = "allow", rule = "session" }
+
+[[test]]
+name = "harmless settings may change"
+given = { sql = "SET application_name = 'report'", principal = { kind = "ci" } }
+expect = { verdict = "allow", rule = "settings" }
+
+[[test]]
 name = "tables stay"
 given = { sql = "DROP TABLE orders", principal = { kind = "person" } }
 expect = { verdict = "deny" }

@@ -7,8 +7,11 @@ import sys
 
 from gateway.commands import CommandError, add_config, read_config
 from gateway.commands.serve import check_loadable
+from gateway.held import held_secrets
 from gateway.policy.lint import lint
+from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
+from gateway.secrets.errors import SecretUnavailable
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,12 +29,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(arguments: argparse.Namespace) -> int:
     try:
         config = read_config(arguments.config)
-        check_loadable(config)
+        # Where a configuration is checked, its secrets need not be.
+        check_loadable(config, secrets=False)
     except CommandError as error:
         print(error, file=sys.stderr)
         return error.code
     policy = load_policy(config)
     warnings = [*config.warnings, *map(str, lint(policy))]
+    try:
+        own_screen(held_secrets(config))
+    except (SecretUnavailable, ValueError) as error:
+        warnings.append(f"serve would refuse to start here: {error}")
     for warning in warnings[len(config.warnings) :]:
         print(f"warning: {warning}", file=sys.stderr)
     print(

@@ -76,11 +76,13 @@ def serve_here(config: Config, post: Post) -> int:
     return 0
 
 
-def check_loadable(config: Config) -> None:
-    """Everything that can be wrong before the first connection."""
+def check_loadable(config: Config, *, secrets: bool = True) -> None:
+    """Everything that can be wrong before the first connection; without
+    ``secrets`` those are not asked for."""
     try:
         load_policy(config)
-        own_screen(held_secrets(config))
+        if secrets:
+            own_screen(held_secrets(config))
         for item in config.listeners:
             Listener.from_config(item)
     except (PolicyErrors, SecretUnavailable, ValueError) as errors:
