@@ -30,7 +30,7 @@ def test_targets_and_principals(config: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_whose_password_is_missing(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROD_DB_PASSWORD", raising=False)
     monkeypatch.setenv("ALICE_PASSWORD", "of alice")
-    with pytest.raises(SecretUnavailable, match="target prod-db: .*PROD_DB_PASSWORD"):
+    with pytest.raises(SecretUnavailable, match=r"target prod-db: .*PROD_DB_PASSWORD"):
         held_secrets(load_config(config))
 
 
