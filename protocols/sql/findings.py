@@ -24,6 +24,7 @@ class Findings:
         "functions",
         "has_limit",
         "has_where",
+        "limit",
         "reads",
         "sets",
         "touches",
@@ -49,6 +50,7 @@ class Findings:
         self.has_where = True
         self.where_is_constant = False
         self.has_limit = False
+        self.limit: int | None = None
         self.uses_copy = False
         self.copies_program = False
         self.explain = False
@@ -97,6 +99,7 @@ class Findings:
             "has_where": self.has_where,
             "where_is_constant": self.where_is_constant,
             "has_limit": self.has_limit,
+            "limit": self.limit,
             "is_ddl": self.verb in DDL_VERBS,
             "statement_count": count,
             "uses_copy": self.uses_copy,

@@ -13,7 +13,7 @@ from protocols.sql.findings import Findings, not_prepared, verbs_of
 from protocols.sql.nodes import Json, names_of, one, range_name, text_of
 from protocols.sql.outputs import CONSTANT, outputs_of
 from protocols.sql.settings import change
-from protocols.sql.walk import Walker, limited
+from protocols.sql.walk import Walker, limited, row_limit
 from protocols.sql.words import CopyShape, Output, Prepared, Statement
 
 _TRANSACTIONS = {
@@ -78,6 +78,7 @@ class Telling:
         self.outputs = outputs_of(kind, node)
         if kind == "SelectStmt":
             self.root.has_limit = limited(node)
+            self.root.limit = row_limit(node)
             into = _into(node)
             if into:
                 found = self.head("create")

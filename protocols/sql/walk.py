@@ -249,6 +249,17 @@ def limited(node: Json) -> bool:
     return bool(kind) and not (kind == "A_Const" and count.get("isnull"))
 
 
+def row_limit(node: Json) -> int | None:
+    """The most rows that a SELECT's LIMIT lets through; None where it has none,
+    where the number is not a constant, and for FETCH … WITH TIES."""
+    kind, count = one(node.get("limitCount", {}))
+    if kind != "A_Const" or "ival" not in count:
+        return None
+    if node.get("limitOption") == "LIMIT_OPTION_WITH_TIES":
+        return None
+    return int(count["ival"].get("ival", 0))
+
+
 def _is_name(args: list[Json]) -> bool:
     return [names_of(one(a)[1].get("fields")) for a in args] == [("name",)]
 

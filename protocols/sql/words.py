@@ -32,6 +32,7 @@ FACTS: Mapping[str, FactKind] = {
     "has_where": FactKind.FLAG,
     "where_is_constant": FactKind.FLAG,
     "has_limit": FactKind.FLAG,
+    "limit": FactKind.NUMBER,
     "is_ddl": FactKind.FLAG,
     "statement_count": FactKind.NUMBER,
     "uses_copy": FactKind.FLAG,
@@ -53,7 +54,8 @@ belong to one of several relations gives one entry per candidate and ``*.email``
 and without it, other schemas only with.
 ``has_where``: False only for an UPDATE, DELETE or MERGE that is bound by nothing.
 ``where_is_constant``: the condition of an UPDATE, DELETE or MERGE does not depend on the row.
-``has_limit``: the outermost SELECT has a LIMIT.  ``sets``: settings changed, lower case,
+``has_limit``: the outermost SELECT has a LIMIT; ``limit``: its number, None where there
+is none or it is not a constant.  ``sets``: settings changed, lower case,
 ``*`` for all or unknown.  ``dynamic``: text that is not here may run (DO, functions).
 In ``sql.unparsed`` names and ``verb``s are None where unknown."""
 

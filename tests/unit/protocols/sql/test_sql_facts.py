@@ -132,6 +132,14 @@ def test_settings(text: str, settings: str) -> None:
 
 def test_flags() -> None:
     assert part("select 1 limit 1").facts["has_limit"] is True
+    assert part("select 1 limit 1").facts["limit"] == 1
+    assert part("select 1 limit 0").facts["limit"] == 0
+    assert part("select 1 fetch first 3 rows only").facts["limit"] == 3
+    assert part("select a from t order by a fetch first 3 rows with ties").facts["limit"] is None
+    assert part("select 1 limit $1").facts["limit"] is None
+    assert part("select 1 limit 5 + 5").facts["limit"] is None
+    assert part("select 1 from t where a = 7 limit 100").facts["limit"] == 100
+    assert part("select 1").facts["limit"] is None
     assert part("select 1 fetch first 3 rows only").facts["has_limit"] is True
     assert part("select 1 limit all").facts["has_limit"] is False
     assert part("select * from (select 1 limit 1) s").facts["has_limit"] is False
@@ -157,7 +165,8 @@ def test_every_fact_of_every_kind_of_statement_has_its_type() -> None:
         for found in analyse(text).parts:
             assert found.action in ACTIONS
             for name, kind in FACTS.items():
-                assert type(found.facts[name]) is kinds[kind.value]
+                bounded = name != "limit" or found.facts[name] is not None
+                assert not bounded or type(found.facts[name]) is kinds[kind.value]
 
 
 def test_a_shadowed_function_is_not_trusted() -> None:
