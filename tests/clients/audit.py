@@ -74,6 +74,7 @@ def _compare(stack: Tapped) -> None:
     for name, tap in legs.items():
         tap.settle()
         free[name] = list(tap.wires)
+    claims = []
     for path in every_log(stack.state):
         recording = open_recording(stack.state, path.stem)
         try:
@@ -83,7 +84,12 @@ def _compare(stack: Tapped) -> None:
         finally:
             recording.close()
         for leg in legs:
-            _claim(f"{path.stem} {leg}", free[leg], hops[f"{leg} in"], hops[f"{leg} out"], cut)
+            claims.append((f"{path.stem} {leg}", leg, hops[f"{leg} in"], hops[f"{leg} out"], cut))
+    # A session that was cut matches whatever goes on from its bytes: it comes last, and
+    # the longest of its kind first.
+    claims.sort(key=lambda c: (c[4], -sum(p.length for p in (*c[2], *c[3]))))
+    for name, leg, arrived, left, cut in claims:
+        _claim(name, free[leg], arrived, left, cut)
     # Errands (catalog, cancels) have upstream connections without a session; every
     # client's connection has one.
     assert not free["client"], f"{len(free['client'])} connections of clients have no session"
@@ -100,15 +106,19 @@ def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece],
             free.remove(silent[0])
         return
     at_client = "client" in name
+    heard = b"".join(p.raw or b"" for p in (arrived if at_client else left)[:1])
+    said = b"".join(p.raw or b"" for p in (left if at_client else arrived)[:2])
+    kind = _kind(heard, said)
     complaints = []
     for wire in free:
         came, went = wire.to_upstream, wire.to_client
+        if _kind(came, went) != kind:
+            continue
         if not at_client:
             came, went = went, came
-        if (went if at_client else came)[:1] == b"S" or came[:1] == b"\x16":
-            # TLS: the witness saw only the request and the ciphertext.
-            complaint = _begins(arrived, came) if not at_client else _begins(left, went)
-        else:
+        # Inside TLS the witness saw ciphertext: one such connection is as good as another.
+        complaint = ""
+        if kind == "plain":
             complaint = _differs(arrived, came, cut) or _differs(left, went, lost=cut)
         if not complaint:
             free.remove(wire)
@@ -117,10 +127,12 @@ def _claim(name: str, free: list[Wire], arrived: list[Piece], left: list[Piece],
     raise AssertionError(f"{name}: no connection had these bytes: {complaints[-8:]}")
 
 
-def _begins(pieces: list[Piece], seen: bytearray) -> str:
-    """For a leg in TLS: the one byte before TLS is the same."""
-    first = next((p.raw for p in pieces if p.raw), b"")
-    return "" if first[:1] == b"S" or seen[:1] == b"\x16" else "not in TLS"
+def _kind(from_client: bytes | bytearray, to_client: bytes | bytearray) -> str:
+    """How a connection begins: TLS from the first byte, TLS after a request for
+    it (perhaps after one for GSSAPI, which is refused), or plain."""
+    if from_client[:1] == b"\x16":
+        return "direct"
+    return "asked" if to_client[:1] == b"S" or to_client[:2] == b"NS" else "plain"
 
 
 def _differs(pieces: list[Piece], seen: bytearray, cut: bool = False, lost: bool = False) -> str:

@@ -17,6 +17,7 @@ from stack import Stack
 from gateway.demo.postgres import free_port
 
 pytestmark = [
+    pytest.mark.xdist_group("redis"),
     pytest.mark.clients,
     pytest.mark.skipif(
         not (shutil.which("redis-server") and shutil.which("redis-cli")),

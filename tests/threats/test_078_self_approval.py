@@ -66,7 +66,10 @@ def test_a_person_does_not_approve_what_the_same_person_asked(apart: Stack) -> N
 
 
 def test_one_person_is_not_two(
-    started: Callable[..., Stack], pg: Server, tmp_path_factory: pytest.TempPathFactory
+    apart: Stack,
+    started: Callable[..., Stack],
+    pg: Server,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     two = with_people(started, tmp_path_factory.mktemp("p"), pg, policy=holds(count=2))
     with enter(two) as wire:
