@@ -17,7 +17,6 @@ from stack import Stack
 from gateway.demo.postgres import free_port
 
 pytestmark = [
-    pytest.mark.xdist_group("redis"),
     pytest.mark.clients,
     pytest.mark.skipif(
         not (shutil.which("redis-server") and shutil.which("redis-cli")),
@@ -198,8 +197,10 @@ def test_explain_judges_resp(stack: RespStack) -> None:
 
 
 def test_every_session_verifies(stack: RespStack) -> None:
+    for number in range(3):
+        assert stack.cli("SET", f"verified:{number}", "x") == "OK\n"
     sessions = stack.sessions()
-    assert len(sessions) > 10
+    assert len(sessions) >= 3
     for session in sessions:
         done = stack.recorder("verify", session["session"])
         assert done.returncode == 0, done.stdout + done.stderr
