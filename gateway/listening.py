@@ -6,6 +6,7 @@ import ssl
 from dataclasses import dataclass
 
 from gateway.config import Address, ListenerConfig
+from gateway.targets import split_request
 from gateway.tls import server_context
 from protocols import load
 from protocols.contract import ProtocolKind
@@ -42,5 +43,4 @@ class Listener:
         ``<target>/<database>``; database "" means the target's own."""
         if self.target:
             return self.target, "" if requested == self.target else requested
-        name, _, database = requested.partition("/")
-        return name, database
+        return split_request(requested)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from gateway.config import Config, ConfigErrors, load_config
@@ -18,6 +19,22 @@ class CommandError(Exception):
     def __init__(self, message: str, code: int = 1) -> None:
         super().__init__(message)
         self.code = code
+
+
+Run = Callable[[argparse.Namespace], int]
+
+
+def guarded(run: Run) -> Run:
+    """``run``, which may raise CommandError: told on stderr, with its exit code."""
+
+    def told(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except CommandError as error:
+            print(f"gateway: {error}", file=sys.stderr)
+            return error.code
+
+    return told
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:

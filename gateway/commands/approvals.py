@@ -7,11 +7,10 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
-from typing import Any
 
 from gateway.approval_text import inert, refusal, render
 from gateway.approvals import Approval, ApprovalError, Approvals, ApprovalState
-from gateway.commands import CommandError, add_config, read_config
+from gateway.commands import CommandError, Run, add_config, guarded, read_config
 from gateway.commands.proof import add_proof, prove
 from gateway.identity.authority import Authority
 from gateway.store import StoreError
@@ -54,13 +53,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         deciding.set_defaults(run=_guarded(_decide), approve=name == "approve")
 
 
-def _guarded(run: Any) -> Any:
-    def guarded(arguments: argparse.Namespace) -> int:
+def _guarded(run: Run) -> Run:
+    def told(arguments: argparse.Namespace) -> int:
         try:
-            code: int = run(arguments)
-        except CommandError as error:
-            print(f"gateway: {error}", file=sys.stderr)
-            return error.code
+            code = run(arguments)
         except ApprovalError as error:
             print(f"gateway: {error}", file=sys.stderr)
             return 3
@@ -69,7 +65,7 @@ def _guarded(run: Any) -> Any:
             return 1
         return code
 
-    return guarded
+    return guarded(told)
 
 
 def _open(arguments: argparse.Namespace) -> Approvals:

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gateway.commands import CommandError, add_config, read_config
+from gateway.commands import CommandError, add_config, guarded, read_config
 from gateway.config import Config
 from gateway.policy.errors import PolicyErrors
 from gateway.policy.explain import explain
@@ -39,15 +39,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--parameter", action="append", default=[], help="a bound value (repeat)")
     parser.add_argument("--policy", type=Path, help="another policy file than the configured one")
     parser.add_argument("--json", action="store_true", help="one object")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    try:
-        return _run(arguments)
-    except CommandError as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        return error.code
+    parser.set_defaults(run=guarded(_run))
 
 
 def _run(arguments: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 
-from gateway.commands import CommandError, add_config, read_config
+from gateway.commands import CommandError, add_config, guarded, read_config
 from gateway.commands.proof import add_proof, prove
 from gateway.durations import duration
 from gateway.identity.authority import Authority
@@ -31,15 +31,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--list", action="store_true", help="list live tickets (never the tickets themselves)"
     )
     parser.add_argument("--revoke", metavar="ID", help="revoke a live ticket by its listed id")
-    parser.set_defaults(run=run)
-
-
-def run(arguments: argparse.Namespace) -> int:
-    try:
-        return _run(arguments)
-    except CommandError as error:
-        print(f"gateway: {error}", file=sys.stderr)
-        return error.code
+    parser.set_defaults(run=guarded(_run))
 
 
 def _run(arguments: argparse.Namespace) -> int:
