@@ -117,12 +117,15 @@ class Proof:
     """Who is asking? First with ``secret`` None: the client claims the name
     ``claimed``; the answer says how it is to prove it (``Offer``).  Then with
     the evidence: a password, JWT or ticket in ``secret``, or, after a SCRAM
-    exchange that the conversation checked itself, ``scram`` True."""
+    exchange that the conversation checked itself, ``scram`` True, or in ``key`` a
+    public key or certificate (RFC 4253 section 6.6, OpenSSH PROTOCOL.certkeys) whose
+    private key was proven to be the client's."""
 
     number: int
     claimed: str
     secret: bytes | None = field(default=None, repr=False)
     scram: bool = False
+    key: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,11 +207,40 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class Errand:
     """Run ``talk`` on a new upstream connection of the same target, with the
-    same credential, and answer with its ``result``."""
+    same credential, and answer with its ``result``. ``seconds`` is how long it
+    may take, 0 for the relay's own bound. ``say`` True: tell the client now and
+    then that it is still waited for."""
 
     number: int
     talk: Talk
     purpose: str
+    seconds: float = 0.0
+    say: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Examine:
+    """Look into bulk in a process apart, bounded in time, memory and disk.
+    ``what`` names the kind of bulk (``git``); all Examine questions of a session
+    with the same ``what`` go to the same scratch space, ``spools`` are added to it,
+    and ``step`` says what to do. Answered by Done; its ``error`` is fit for the
+    client. A Talk may ask it too."""
+
+    number: int
+    what: str
+    step: str
+    spools: tuple[Spool, ...] = ()
+    arguments: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """Not a question: an event for the record, in its place among the commands.
+    Never answered. ``number`` is 0."""
+
+    kind: str
+    fields: Mapping[str, object]
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +251,18 @@ class Cancel:
     key: bytes = field(repr=False)
 
 
-Question: TypeAlias = Upgrade | Proof | Destination | Challenge | Command | Result | Errand | Cancel
+Question: TypeAlias = (
+    Upgrade
+    | Proof
+    | Destination
+    | Challenge
+    | Command
+    | Result
+    | Errand
+    | Cancel
+    | Examine
+    | Remark
+)
 
 # --------------------------------------------------------------------------
 # Answers
@@ -285,6 +328,27 @@ class Screen:
     reach: int
 
 
+class SpoolFull(Exception):
+    """A spool takes no more: its cap, or the disk. The text is fit for clients."""
+
+
+class Spool(Interface):
+    """Bulk that waits on disk. Not thread-safe; nothing of it outlives the session."""
+
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+
+    def write(self, data: bytes) -> None:
+        """Append. Raises SpoolFull, and then nothing of ``data`` is in it."""
+
+    def read(self, offset: int, length: int) -> bytes:
+        """Exactly ``length`` bytes from ``offset``, fewer only at the end."""
+
+    def close(self) -> None:
+        """Forget it. Idempotent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Destined:
     """Go ahead: the relay has connected the upstream leg.
@@ -308,9 +372,11 @@ class Destined:
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """What to prove with, upstream. Never printed, never stored."""
+    """What to prove with, upstream: a password, or a private key (OpenSSH or PEM
+    form) with an optional certificate. Never printed, never stored."""
 
     password: bytes = field(repr=False)
+    certificate: bytes = field(default=b"", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,6 +477,10 @@ class Conversation(Exchange, Interface):
         """An errand that cancels what runs upstream, None when nothing can
         be cancelled yet."""
 
+    more: bool
+    """True while spooled bytes can leave upstream at once: call ``moves`` again
+    when that leg has room. Always False for a protocol that spools nothing."""
+
     @property
     def at_rest(self) -> bool:
         """True when nothing runs and nothing would be lost by ending now."""
@@ -459,6 +529,10 @@ class FactKind(str, Enum):
     """A tuple of names; a pattern on it matches when any name does."""
 
 
+def _no_spool(cap: int) -> Spool:
+    raise SpoolFull("nothing can be spooled here")
+
+
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What a conversation is born with. ``chance(n)`` gives n random bytes.
@@ -470,6 +544,9 @@ class Opening:
     limit: int = 1 << 20
     """The largest client message, and the most of a result that is held in
     memory, in bytes. Larger fields stream."""
+    spool: Callable[[int], Spool] = field(default=_no_spool, repr=False)
+    """Opens a spool that takes up to so many bytes. Raises SpoolFull when there
+    is no room for another."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -491,6 +568,9 @@ class ProtocolKind:
     key_size: int = 0
     """Length in bytes of the cancel key that the relay mints; 0 for none."""
     port: int = 0
+    carrier: str = "tcp"
+    """What carries it: ``tcp``, or ``ssh`` (frames of ``protocols.ssh.frames``
+    between the conversation and whoever speaks SSH on either leg)."""
     doubts: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None
     """What is doubtful about a target's settings, by key ("" has its default):
     ends of sentences that begin with the key, shown as warnings."""

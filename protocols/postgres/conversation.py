@@ -241,6 +241,8 @@ class PostgresConversation:
         owed = property(attrgetter("_stage.owed"))
         between = property(attrgetter("_stage.between"))
 
+    more = False
+
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._outbox = Outbox()

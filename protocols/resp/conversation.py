@@ -39,6 +39,8 @@ class RespConversation:
     """The conversation of ``protocols.contract``. Bytes that wait for an
     answer are in ``unforwarded``: a command is accounted for once, whole."""
 
+    more = False
+
     def __init__(self, opening: Opening) -> None:
         self._session = opening.session
         self._chance = opening.chance
