@@ -46,7 +46,7 @@ lint: $(VENV)/.dev  ## ruff and mypy strict
 bench: $(VENV)/.dev $(VENV)/.built tools  ## direct | pgbouncer | gateway, interleaved
 	@$(BIN)/python -m bench $(ARGS)
 
-tools:           ## PostgreSQL, its clients and pgbouncer, from Debian where they are missing
+tools:           ## PostgreSQL, its clients, pgbouncer, OpenSSH and git, from Debian where they are missing
 	@tests/setup/tools
 
 lock: pyproject.toml  ## write the hash-pinned requirements anew
