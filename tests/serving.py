@@ -1,0 +1,127 @@
+"""A running gateway, as tests drive it, whatever it serves.
+
+``gateway serve`` runs as a user would start it, in its own process; there are
+the ``gateway`` and ``recorder`` commands, and what the recorder lists.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any, Self
+
+from gateway.demo.issuer import DemoIssuer
+from gateway.demo.postgres import free_port
+
+READY_SECONDS = 20.0
+
+
+class Serving:
+    """One gateway in ``folder``. Who derives from it writes ``config_file``."""
+
+    def __init__(self, folder: Path, *, port: int = 0, workers: int = 1) -> None:
+        self.folder = folder
+        self.port = port or free_port()
+        self.state = folder / "state"
+        self.issuer = DemoIssuer(folder / "issuer")
+        self.workers = workers
+        self.process: subprocess.Popen[bytes] | None = None
+        self.policy_file = folder / "policy.toml"
+        self.config_file = folder / "gateway.toml"
+        self.log = folder / "gateway.log"
+
+    # -- life -------------------------------------------------------------
+
+    def start(self) -> Self:
+        already = self.output().count("gateway: ready")
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "gateway.cli", "serve", "-c", str(self.config_file)],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                break
+            if self.output().count("gateway: ready") >= already + self.workers:
+                return self
+            time.sleep(0.05)
+        self.stop()
+        raise AssertionError(f"the gateway did not start:\n{self.output()}")
+
+    def output(self) -> str:
+        """What the gateway printed."""
+        return self.log.read_text(errors="backslashreplace") if self.log.exists() else ""
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if process.poll() is None:
+            process.send_signal(number)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(10)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    # -- commands ---------------------------------------------------------
+
+    def token(self, subject: str = "agent-7", **claims: object) -> str:
+        claims.setdefault("groups", ["developers"])
+        claims.setdefault("run_id", "run-1")
+        return self.issuer.token(subject, **claims)
+
+    def gateway(self, *arguments: str, **more: Any) -> subprocess.CompletedProcess[str]:
+        """Run ``gateway ARGUMENTS -c <config>``."""
+        return subprocess.run(
+            [sys.executable, "-m", "gateway.cli", *arguments, "-c", str(self.config_file)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+            **more,
+        )
+
+    def recorder(
+        self, *arguments: str, text: bool = True, **more: Any
+    ) -> subprocess.CompletedProcess[Any]:
+        """Run ``recorder ARGUMENTS`` on this gateway's state."""
+        return subprocess.run(
+            [sys.executable, "-m", "recorder.cli", *arguments],
+            capture_output=True,
+            text=text,
+            timeout=60,
+            check=False,
+            env=os.environ | {"WIREWARDEN_STATE": str(self.state)},
+            **more,
+        )
+
+    def sessions(self) -> list[dict[str, Any]]:
+        """What ``recorder list --json`` says."""
+        done = self.recorder("list", "--json")
+        assert done.returncode == 0, done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def events(self, session: str) -> list[dict[str, Any]]:
+        done = self.recorder("events", "--json", session)
+        assert done.returncode in (0, 3), done.stderr
+        return [json.loads(line) for line in done.stdout.splitlines()]
