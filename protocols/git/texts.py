@@ -21,7 +21,7 @@ from protocols.contract import Mask, Screen
 MASKED: Final = b"[masked]"
 LEFT_OUT: Final = b"[a line that was too long is left out]"
 LONGEST: Final = 32768
-"""Bytes of one line that is shown."""
+"""Bytes that a line which is shown may have, its end included."""
 BLOCK: Final = 400
 """Lines of one key block."""
 
@@ -116,7 +116,7 @@ class Texts:
     def _line(self, line: bytes) -> bytes:
         if not line:
             return line
-        if len(line) > LONGEST:
+        if len(line) >= LONGEST:
             return LEFT_OUT
         if self._block:
             self._block = 0 if _LAST.search(line) else self._block - 1
@@ -137,12 +137,15 @@ class Texts:
         if self.mask is not None:
             line = self.mask.apply(line) or b""
         for screen in self.screens:
-            line = _without(line, screen.spans(line))
+            # With an end, as in the scan of many lines at once: what is open at
+            # the end of a text would be masked there, and not here.
+            line = _without(line, screen.spans(line + b"\n"))
         return line
 
 
 def _without(line: bytes, spans: list[tuple[int, int]]) -> bytes:
-    out, at = [], 0
+    out: list[bytes] = []
+    at = 0
     for start, end in spans:
         out += (line[at:start], MASKED)
         at = end
