@@ -18,6 +18,7 @@ import trio
 
 from gateway.errands import run_errand
 from gateway.world import World
+from protocols.contract import Errand
 
 if TYPE_CHECKING:
     from gateway.session import Session
@@ -83,7 +84,7 @@ class Cancels:
         talk = session.conversation.cancel()
         if talk is not None:
             try:
-                await run_errand(session.relay, talk, "cancel")
+                await run_errand(session.relay, Errand(0, talk, "cancel"))
             except Exception as error:
                 # Whoever asked is not to blame, and other cancels must go on.
                 session.services.crash(session.id, error)

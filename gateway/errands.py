@@ -13,9 +13,20 @@ from typing import TYPE_CHECKING
 import trio
 
 from gateway import tls
-from gateway.dial import DialError, dial
+from gateway.carriers import reached
+from gateway.dial import DialError
 from gateway.leg import Leg, LegLost
-from protocols.contract import Answer, Challenge, Done, Question, Refuse, Talk, Upgrade
+from protocols.contract import (
+    Answer,
+    Challenge,
+    Done,
+    Errand,
+    Examine,
+    Question,
+    Refuse,
+    Talk,
+    Upgrade,
+)
 from protocols.errors import WireError
 from protocols.wire import Move, Side
 
@@ -27,28 +38,29 @@ MOST_BYTES = 64 << 20
 """What an errand may read before it counts as runaway."""
 
 
-async def run_errand(relay: Relay, talk: Talk, purpose: str) -> Done:
-    """Run ``talk`` to its end for ``relay``'s target; never raises for a fault
+async def run_errand(relay: Relay, errand: Errand) -> Done:
+    """Run ``errand`` to its end for ``relay``'s target; never raises for a fault
     of the upstream: ``Done.error`` tells it."""
     assert relay.target is not None
     error = ""
-    with trio.move_on_after(ERRAND_SECONDS) as scope:
+    talk, seconds = errand.talk, errand.seconds or ERRAND_SECONDS
+    with trio.move_on_after(seconds) as scope:
         try:
-            leg = await dial(relay.target, relay.services.config.limits.dial)
+            leg = await reached(relay.services, relay.target, relay.services.config.limits.dial)
             try:
-                await _converse(relay, leg, talk)
+                await _converse(relay, leg, talk, errand.most or MOST_BYTES)
                 error = talk.error
             finally:
                 leg.close()
         except (DialError, LegLost, WireError) as failed:
             error = str(failed)
     if scope.cancelled_caught:
-        error = f"no end within {ERRAND_SECONDS:g} s"
-    relay.session.note("errand", {"purpose": purpose, "error": error})
+        error = f"no end within {seconds:g} s"
+    relay.session.note("errand", {"purpose": errand.purpose, "error": error})
     return Done(result=None if error else talk.result, error=error)
 
 
-async def _converse(relay: Relay, leg: Leg, talk: Talk) -> None:
+async def _converse(relay: Relay, leg: Leg, talk: Talk, most: int) -> None:
     total = 0
     questions: list[Question] = []
     while True:
@@ -69,7 +81,7 @@ async def _converse(relay: Relay, leg: Leg, talk: Talk) -> None:
             await trio.lowlevel.wait_readable(leg.sock)
             continue
         total += len(data)
-        if total > MOST_BYTES:
+        if total > most:
             raise LegLost("the upstream sends without end")
         questions = talk.receive(Side.UPSTREAM, data)
         if not data:
@@ -84,6 +96,6 @@ async def _answer(relay: Relay, leg: Leg, question: Question) -> Answer:
         except LegLost as error:
             return Refuse(f"no TLS with the upstream: {error}", kind="upstream")
         return tls.upgraded(leg)
-    if isinstance(question, Challenge):
+    if isinstance(question, Challenge | Examine):
         return await relay.later(question)
     raise TypeError(f"an errand can't ask {type(question).__name__}")

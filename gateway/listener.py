@@ -44,7 +44,7 @@ class Doorman:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._by_address: Counter[str] = Counter()
-        self._turnaway = Turnaway(services.world, services.crash)
+        self._turnaway = Turnaway(services)
         self.count = 0
 
     def over(self, host: str) -> float:
@@ -74,7 +74,7 @@ class Doorman:
             full = self.over(host)
             if full > CROWD:
                 refuse = Refuse("too many connections", kind="busy")
-                nursery.start_soon(self._turnaway.refuse, client, listener, refuse)
+                nursery.start_soon(self._turnaway.refuse, client, listener, host, refuse)
                 continue
             nursery.start_soon(self._session, client, listener, host, full > 1)
 
@@ -90,7 +90,7 @@ class Doorman:
             except RecorderError as error:
                 self._services.alarm("recorder", str(error))
                 refuse = Refuse("the gateway can't record, so it serves nobody", kind="recorder")
-                await self._turnaway.refuse(client, listener, refuse)
+                await self._turnaway.refuse(client, listener, host, refuse)
                 return
             await session.live()
         except Exception as error:

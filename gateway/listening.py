@@ -37,10 +37,13 @@ class Listener:
         assert self.context is not None  # a conversation offers TLS only where there is one
         return self.context
 
-    def choose(self, requested: str) -> tuple[str, str]:
-        """Target and database that the client asked for. On a listener with a
-        target of its own all of it is the database; else ``<target>`` or
-        ``<target>/<database>``; database "" means the target's own."""
+    def choose(self, requested: str, user: str = "") -> tuple[str, str]:
+        """Target and database (or repository) that the client asked for. On a
+        listener with a target of its own all of it is the database; else ``<target>``
+        or ``<target>/<database>``; database "" means the target's own. Over SSH the
+        ``user`` name names the target."""
         if self.target:
             return self.target, "" if requested == self.target else requested
+        if self.kind.carrier == "ssh":
+            return user, requested
         return split_request(requested)

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
-from gateway.dial import DialError, dial
+from gateway.carriers import reached
+from gateway.dial import DialError
 from gateway.errands import run_errand
 from gateway.identity.errors import Refused
 from gateway.listening import Listener
@@ -24,6 +25,8 @@ from gateway.policy.judge import judge
 from gateway.policy.masks import build
 from gateway.policy.principal import Principal
 from gateway.policy.verdicts import Decision, Verdict
+from gateway.secrets.references import Secret
+from gateway.secrets.sensitive import Sensitive
 from gateway.services import Services
 from gateway.store import StoreError
 from gateway.targets import Target, TargetRefused
@@ -40,7 +43,9 @@ from protocols.contract import (
     Destined,
     Done,
     Errand,
+    Examine,
     Mask,
+    Offer,
     Parameter,
     Part,
     Phase,
@@ -55,9 +60,12 @@ from protocols.contract import (
 from protocols.wire import Side
 
 if TYPE_CHECKING:
+    from gateway.quarantine import Quarantine
     from gateway.session import Session
 
 _Planned: TypeAlias = "tuple[Decision, Plan | Refuse, list[list[str]]]"
+TELL_SECONDS = 4.0
+"""Between two words to a client that waits for an errand."""
 CACHE = 1024
 """Verdicts remembered per session. A client that varies its text gains nothing
 but a decision each time."""
@@ -75,6 +83,7 @@ class Relay:
         self.target: Target | None = None
         self.holding = 0
         self._key: bytes | None = None
+        self._quarantine: Quarantine | None = None
         self._unproven = False
         """SCRAM is on; that it failed is told by the session's end alone."""
         self._by_text = services.policy.reads_text
@@ -90,8 +99,9 @@ class Relay:
             return self._command(question)
         if type(question) is Result:
             return self._result(question)
-        if type(question) is Proof and question.secret is None and not question.scram:
-            return self._greeted(question)
+        if type(question) is Proof:
+            evidence = question.secret is not None or question.scram or question.key
+            return None if evidence else self._greeted(question)
         return None
 
     def _command(self, command: Command) -> Answer | None:
@@ -202,6 +212,8 @@ class Relay:
         if seconds := services.throttle.wait(self.session.peer):
             reason = f"too many failed logins from your address: wait {math.ceil(seconds)} s"
             return self._refused(Refuse(reason, kind="busy"))
+        if self.listener.kind.carrier == "ssh":
+            return Offer()  # the name is a target's, if it means anything
         offer = services.authority.offer(proof.claimed)
         self._unproven = offer.verifier is not None
         return offer
@@ -219,12 +231,35 @@ class Relay:
         if isinstance(question, Challenge):
             return await self._credential(question)
         if isinstance(question, Errand):
-            return await run_errand(self, question.talk, question.purpose)
+            return await self._errand(question)
+        if isinstance(question, Examine):
+            return await self.examine(question)
         if isinstance(question, Cancel):
             self.session.log.event("cancel", {"asked": True})
             await self.services.cancels.cancel(question.key)
             return Done()
         raise TypeError(f"no answer to {type(question).__name__}")
+
+    async def _errand(self, errand: Errand) -> Answer:
+        """Run it; a client that waits for it hears so now and then."""
+        async with trio.open_nursery() as nursery:
+            if errand.say:
+                nursery.start_soon(self._tell, errand)
+            done = await run_errand(self, errand)
+            nursery.cancel_scope.cancel()
+        return done
+
+    async def _tell(self, errand: Errand) -> None:
+        while True:
+            await trio.sleep(TELL_SECONDS)
+            self.session.conversation.say(errand.number, f"looking into {errand.purpose} …")
+            self.session.resume()
+
+    async def examine(self, question: Examine) -> Answer:
+        """Have bulk looked into, in this session's own quarantine."""
+        if self._quarantine is None:
+            self._quarantine = self.services.quarantine()
+        return await self._quarantine.examine(question)
 
     async def _prove(self, proof: Proof) -> Answer:
         services = self.services
@@ -257,7 +292,7 @@ class Relay:
                 "groups": sorted(principal.groups),
                 "run": principal.run,
                 "tags": dict(principal.tags),
-                "method": "scram" if proof.scram else "secret",
+                "method": "scram" if proof.scram else "key" if proof.key else "secret",
             },
         )
         return Proven(principal.subject)
@@ -266,7 +301,9 @@ class Relay:
         services = self.services
         assert self.principal is not None
         try:
-            name, database = self.listener.choose(destination.requested)
+            name, database = self.listener.choose(
+                destination.requested, destination.parameters.get("user", "")
+            )
             target = services.targets.get(name)
             if target is None or target.kind.name != self.listener.kind.name:
                 raise TargetRefused(f'there is no target "{name}"')
@@ -291,7 +328,7 @@ class Relay:
             },
         )
         try:
-            leg = await dial(target, services.config.limits.dial)
+            leg = await reached(services, target, services.config.limits.dial)
         except DialError as error:
             return self._refused(Refuse(f"target {target.name}: {error}", kind="upstream"))
         self.session.adopt(leg)
@@ -309,25 +346,29 @@ class Relay:
 
     async def _credential(self, challenge: Challenge) -> Answer:
         assert self.target is not None
-        if self.target.password is None:
+        target = self.target
+        by_key = challenge.method == "publickey"
+        wanted = target.key if by_key else target.password
+        if wanted is None:
             return Refuse(
-                f"the upstream asks for a credential and target {self.target.name} has none",
+                f"the upstream asks for a credential and target {target.name} has none",
                 kind="upstream",
             )
+        certificate = b""
         try:
-            secret = await trio.to_thread.run_sync(
-                self.target.password.resolve, limiter=self.services.secret_threads
-            )
+            secret = await self._resolved(wanted)
+            if by_key and target.certificate is not None:
+                certificate = (await self._resolved(target.certificate)).reveal()
         except Exception as error:
-            self.services.alarm("secret", f"target {self.target.name}: {error}")
+            self.services.alarm("secret", f"target {target.name}: {error}")
             return self._refused(
-                Refuse(f"the credential of {self.target.name} is not to be had", kind="upstream")
+                Refuse(f"the credential of {target.name} is not to be had", kind="upstream")
             )
-        self.session.log.event(
-            "credential",
-            {"reference": self.target.password.reference, "method": challenge.method},
-        )
-        return Credential(password=secret.reveal())
+        self.session.note("credential", {"reference": wanted.reference, "method": challenge.method})
+        return Credential(password=secret.reveal(), certificate=certificate)
+
+    async def _resolved(self, secret: Secret) -> Sensitive:
+        return await trio.to_thread.run_sync(secret.resolve, limiter=self.services.secret_threads)
 
     async def _hold(self, command: Command) -> Answer:
         decision = self._judge(command)
@@ -375,6 +416,8 @@ class Relay:
             self.services.throttle.failed(self.session.peer)
         if self._key is not None:
             self.services.cancels.forget(self._key)
+        if self._quarantine is not None:
+            self._quarantine.close()
 
 
 def shown(parameter: Parameter) -> str | None:

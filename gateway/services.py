@@ -17,6 +17,7 @@ from gateway.identity.authority import Authority
 from gateway.listening import Listener
 from gateway.policy.policy import Policy
 from gateway.reactor import Reactor
+from gateway.spool import Depot
 from gateway.targets import Target
 from gateway.throttle import Throttle
 from gateway.tls import client_context
@@ -27,6 +28,8 @@ from recorder.journal import Journal
 if TYPE_CHECKING:
     from gateway.cancels import Cancels
     from gateway.holds import Holds
+    from gateway.island import Island
+    from gateway.quarantine import Quarantine
     from gateway.session import Session
 
 
@@ -51,12 +54,21 @@ class Services:
     holds: Holds = field(init=False)
     cancels: Cancels = field(init=False)
     throttle: Throttle = field(init=False)
+    depot: Depot = field(init=False)
+    island: Island | None = None
+    """Speaks SSH where a listener or a target needs it."""
     secret_threads: trio.CapacityLimiter = field(init=False)
     """Of their own, so that a secret manager that hangs stops nothing else."""
     sessions: dict[str, Session] = field(default_factory=dict)
     memory: dict[str, dict[object, object]] = field(default_factory=dict)
     debug: bool = False
     _contexts: dict[tuple[str, str], ssl.SSLContext] = field(default_factory=dict)
+
+    def quarantine(self) -> Quarantine:
+        """A place apart, where a session's bulk is looked into."""
+        from gateway.quarantine import Quarantine
+
+        return Quarantine(self.config.state / "quarantine")
 
     def upstream_context(self, target: Target, alpn: str) -> ssl.SSLContext:
         """The TLS context for ``target``, made once: loading authorities takes

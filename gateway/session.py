@@ -11,13 +11,21 @@ import socket
 
 import trio
 
-from gateway import tls
-from gateway.dial import tune
+from gateway import deadlines, tls
+from gateway.carriers import received
 from gateway.leg import Leg, LegLost
 from gateway.listening import Listener
 from gateway.relay import Relay
 from gateway.services import Services
-from protocols.contract import Answer, Conversation, Opening, Question, Refuse, Upgrade
+from protocols.contract import (
+    Answer,
+    Conversation,
+    Opening,
+    Question,
+    Refuse,
+    Remark,
+    Upgrade,
+)
 from protocols.errors import WireError
 from protocols.wire import Move, Side, Span
 from recorder.errors import RecorderError
@@ -44,7 +52,6 @@ class Session:
         *,
         crowded: bool = False,
     ) -> None:
-        tune(sock)
         self.services = services
         self.listener = listener
         self.peer = peer
@@ -57,9 +64,11 @@ class Session:
                 chance=services.world.chance,
                 tls=listener.tls,
                 limit=services.config.limits.message,
+                spool=services.depot.open,
             )
         )
-        self.legs: list[Leg | None] = [Leg(sock), None]
+        self._spools = listener.kind.carrier == "ssh"
+        self.legs: list[Leg | None] = [received(services, listener, sock, peer), None]
         self.proven = trio.Event()
         self._ended = [False, False]
         """By side: its stream has ended."""
@@ -72,7 +81,8 @@ class Session:
         self._parting: Refuse | None = None
         self._whole = True
         """What the client was sent so far ends between two messages."""
-        self._moved = 0
+        self.moved = 0
+        """Grows with whatever moves."""
         self._unreleased = 0
         self._unsynced = 0
         self._why = _LEFT
@@ -102,9 +112,9 @@ class Session:
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
-                nursery.start_soon(self._deadlines)
+                nursery.start_soon(deadlines.entrance, self)
                 if services.config.limits.idle:
-                    nursery.start_soon(self._idle_deadline, services.config.limits.idle)
+                    nursery.start_soon(deadlines.idle, self, services.config.limits.idle)
                 services.reactor.attach(client, self)
                 await self._over.wait()
                 # Who still waits (a handshake, a hold, an errand) waits for nothing,
@@ -113,28 +123,6 @@ class Session:
             await self._farewell()
         finally:
             self._close()
-
-    async def _deadlines(self) -> None:
-        """A client that dawdles over TLS or its proof costs a slot only so long,
-        and an upstream that lets nobody in keeps nobody waiting for ever."""
-        limits = self.services.config.limits
-        with trio.move_on_after(limits.greeting):
-            await self.proven.wait()
-        if not self.proven.is_set():
-            self.dismiss(Refuse("the client did not prove itself in time", kind="identity"))
-            return
-        await trio.sleep(limits.greeting + limits.dial)
-        if not self.conversation.ready:
-            self.dismiss(Refuse("the upstream did not let us in in time", kind="upstream"))
-
-    async def _idle_deadline(self, seconds: float) -> None:
-        """Idle: nothing moves, nothing waits for people and nothing runs upstream.
-        A transaction that is left open counts as idle, a long query does not."""
-        while True:
-            seen = self._moved
-            await trio.sleep(seconds)
-            if self._moved == seen and not (self.relay.holding or self.conversation.owed):
-                self.dismiss(Refuse(f"idle for {seconds:g} s", kind="shutdown"))
 
     async def _farewell(self) -> None:
         """Give what is queued a last chance to leave; the upstream first, so that
@@ -267,6 +255,8 @@ class Session:
             self._lost(side, error)
             return
         if data is None:
+            if self._spools:
+                self._pour()
             return
         if not data:
             self._ended[side] = True
@@ -292,6 +282,9 @@ class Session:
         try:
             while questions:
                 question = questions.pop(0)
+                if type(question) is Remark:
+                    self.log.event(question.kind, question.fields)
+                    continue
                 answer = now(question)
                 if answer is None:
                     assert self._nursery is not None
@@ -311,7 +304,7 @@ class Session:
         spans = conversation.moves()
         if spans:
             self.log.spans(spans)
-            self._moved += 1
+            self.moved += 1
             self._unreleased += len(spans)
             if self.synced:
                 self._unsynced += sum(len(span.raw) for span in spans)
@@ -356,6 +349,8 @@ class Session:
         for to in (0, 1):
             if used[to]:
                 self._flush(Side(to))
+        if self._spools:
+            self._pour_soon()
         if not self._unreleased and (conversation.closing or self._gone[0]):
             self._over.set()
 
@@ -377,12 +372,31 @@ class Session:
                 else:
                     if leg.pending or self._paused[0] or self._paused[1]:
                         self._gauge()
+        if self._spools:
+            self._pour_soon()
         if not self._unreleased and (conversation.closing or self._gone[0]):
             self._over.set()
 
     def writable(self, leg: Leg) -> None:
         self._flush(Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM)
         self._gauge()
+        if self._spools:
+            self._pour()
+
+    def _pour(self) -> None:
+        """Spooled bytes leave as fast as the upstream takes them."""
+        upstream = self.legs[1]
+        if upstream is None or upstream.pending >= HIGH_WATER or self._unreleased:
+            return
+        if self.conversation.more:
+            self._carry_on([])
+
+    def _pour_soon(self) -> None:
+        """The next piece in the next round, so that others get their turn. While
+        the kernel takes no more, ``writable`` goes on."""
+        upstream = self.legs[1]
+        if self.conversation.more and upstream is not None and not upstream.pending:
+            self.services.reactor.soon(upstream)
 
     def fail(self, error: Exception) -> None:
         """Something broke under the session: it ends, and says so if it can.

@@ -8,17 +8,20 @@ ours that carry nobody's data.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import trio
 
 from gateway import tls
+from gateway.carriers import received
 from gateway.leg import Leg, LegLost
 from gateway.listening import Listener
-from gateway.world import World
 from protocols.contract import Opening, Proof, Question, Refuse, Upgrade
 from protocols.errors import WireError
 from protocols.wire import Move, Side
+
+if TYPE_CHECKING:
+    from gateway.services import Services
 
 SECONDS = 5.0
 AT_ONCE = 256
@@ -28,18 +31,20 @@ AT_ONCE = 256
 class Turnaway:
     """Says no to clients, a few at a time."""
 
-    def __init__(self, world: World, crash: Callable[[str, BaseException], None]) -> None:
-        self._world = world
-        self._crash = crash
+    def __init__(self, services: Services) -> None:
+        self._services = services
         self._count = 0
 
-    async def refuse(self, sock: socket.socket, listener: Listener, refuse: Refuse) -> None:
+    async def refuse(
+        self, sock: socket.socket, listener: Listener, peer: str, refuse: Refuse
+    ) -> None:
         """Greet the client of ``sock`` just far enough to be heard; close."""
-        leg = Leg(sock)
+        leg: Leg | None = None
         try:
             if self._count < AT_ONCE:
                 self._count += 1
                 try:
+                    leg = received(self._services, listener, sock, peer)
                     with trio.move_on_after(SECONDS):
                         await self._speak(leg, listener, refuse)
                 finally:
@@ -47,15 +52,18 @@ class Turnaway:
         except (LegLost, WireError, OSError):
             pass
         except Exception as error:
-            self._crash("turnaway", error)
+            self._services.crash("turnaway", error)
         finally:
-            leg.close()
+            if leg is not None:
+                leg.close()  # and with it the socket, or whoever speaks SSH on it
+            else:
+                sock.close()
 
     async def _speak(self, leg: Leg, listener: Listener, refuse: Refuse) -> None:
         conversation = listener.kind.start(
             Opening(
-                session=self._world.ulid(),
-                chance=self._world.chance,
+                session=self._services.world.ulid(),
+                chance=self._services.world.chance,
                 tls=listener.tls,
                 limit=1 << 16,
             )

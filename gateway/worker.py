@@ -25,6 +25,7 @@ from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
 from gateway.reactor import Reactor
 from gateway.services import Services
+from gateway.spool import Depot
 from gateway.store import StoreError
 from gateway.targets import load_targets
 from gateway.throttle import Throttle
@@ -108,6 +109,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     made.holds = Holds(approvals)
     made.cancels = Cancels(world, config.state / "run", post.number)
     made.throttle = Throttle(world, config.limits.failed_proofs)
+    made.depot = Depot(config.state / "spool", getattr(config.limits, "spool", 8 << 30))
     made.secret_threads = trio.CapacityLimiter(SECRET_THREADS)
     try:
         yield made
@@ -130,6 +132,11 @@ async def work(
         background.start_soon(made.holds.watch, made.alarm)
         background.start_soon(_forget, made)
         background.start_soon(_guard_recorder, made)
+        if any(listener.kind.carrier == "ssh" for listener in made.listeners):
+            from gateway.island import Island  # 20 MB that others don't need
+
+            made.island = Island(made.alarm)
+            await background.start(made.island.run)
         if post.supervisor:
             background.start_soon(_follow, made, post.supervisor)
         doorman = Doorman(made)

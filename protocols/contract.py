@@ -208,13 +208,14 @@ class Result:
 class Errand:
     """Run ``talk`` on a new upstream connection of the same target, with the
     same credential, and answer with its ``result``. ``seconds`` is how long it
-    may take, 0 for the relay's own bound. ``say`` True: tell the client now and
-    then that it is still waited for."""
+    may take, ``most`` how many bytes it may read, 0 for the relay's own bounds.
+    ``say`` True: tell the client now and then that it is still waited for."""
 
     number: int
     talk: Talk
     purpose: str
     seconds: float = 0.0
+    most: int = 0
     say: bool = False
 
 

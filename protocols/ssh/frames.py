@@ -9,7 +9,6 @@ they are.  This is also what a recording holds of both legs.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import IntEnum
 from typing import Final, NamedTuple
 
@@ -36,7 +35,7 @@ class Kind(IntEnum):
     """client in. What the SSH side turned away by itself, in words (``pty-req``,
     ``direct-tcpip``, ``env LANG``, ``key SHA256:...``): for the record."""
     ENV = ord("v")
-    """client in, upstream out. GIT_PROTOCOL, before EXEC."""
+    """client in, upstream out. The value of GIT_PROTOCOL, before EXEC."""
     EXEC = ord("x")
     """client in, upstream out. The command line, once."""
     GREETED = ord("g")
@@ -113,35 +112,54 @@ def untexts(body: bytes) -> list[bytes]:
 class Frames:
     """Cuts a stream into frames; a partial one waits for the rest."""
 
-    __slots__ = ("_buffer", "_side")
+    __slots__ = ("_need", "_parts", "_side", "waiting")
 
     def __init__(self, side: Side) -> None:
         self._side = side
-        self._buffer = b""
-
-    @property
-    def waiting(self) -> int:
+        self._parts: list[bytes] = []
+        self._need = HEADER
+        self.waiting = 0
         """Bytes of a frame that is not whole yet."""
-        return len(self._buffer)
 
-    def feed(self, raw: bytes) -> Iterator[Frame]:
-        """The frames that are whole now, to be taken all. Raises WireError (an
-        unknown kind) and LimitError (a body over LONGEST)."""
-        buffer = self._buffer + raw if self._buffer else raw
-        at = 0
-        try:
-            while len(buffer) - at >= HEADER:
-                kind = _KINDS.get(buffer[at])
-                if kind is None:
-                    raise WireError(self._side, "a frame of no kind")
-                length = int.from_bytes(buffer[at + 1 : at + HEADER], "big")
-                if length > LONGEST:
-                    raise LimitError(self._side, "a frame longer than there may be")
-                end = at + HEADER + length
-                if end > len(buffer):
-                    break
-                body = buffer[at + HEADER : end]
-                at = end
-                yield Frame(kind, body)
-        finally:
-            self._buffer = buffer[at:]
+    def cut(self, raw: bytes) -> tuple[bytes, list[tuple[Kind, int, int]]]:
+        """A buffer, and each frame that is whole in it: kind, start, end. The body
+        is ``buffer[start + HEADER : end]``; frames follow each other without gaps
+        from 0. Raises WireError (an unknown kind) and LimitError (a body over
+        LONGEST), and then the stream is lost."""
+        if self.waiting:
+            self._parts.append(raw)
+            self.waiting += len(raw)
+            if self.waiting < self._need:
+                return b"", []
+            raw = b"".join(self._parts)
+        at, size = 0, len(raw)
+        found: list[tuple[Kind, int, int]] = []
+        self._need = HEADER
+        while size - at >= HEADER:
+            kind = _KINDS.get(raw[at])
+            if kind is None:
+                raise WireError(self._side, "a frame of no kind")
+            length = int.from_bytes(raw[at + 1 : at + HEADER], "big")
+            if length > LONGEST:
+                raise LimitError(self._side, "a frame longer than there may be")
+            end = at + HEADER + length
+            if end > size:
+                self._need = HEADER + length
+                break
+            found.append((kind, at, end))
+            at = end
+        rest = raw[at:] if at else raw
+        self._parts = [rest] if rest else []
+        self.waiting = len(rest)
+        return raw, found
+
+    def spill(self, raw: bytes) -> bytes:
+        """All that ``cut`` has not given out, after it raised on ``raw``."""
+        rest = b"".join(self._parts) or raw
+        self._parts, self.waiting = [], 0
+        return rest
+
+    def feed(self, raw: bytes) -> list[Frame]:
+        """``cut``, as frames."""
+        buffer, found = self.cut(raw)
+        return [Frame(kind, buffer[start + HEADER : end]) for kind, start, end in found]

@@ -95,6 +95,7 @@ class Scene:
             journal=journal,
             policy=SimpleNamespace(version="v", reads_text=False),
             sessions={},
+            depot=SimpleNamespace(open=None),
             reactor=self.reactor,
             alarm=lambda what, text: self.alarms.append(f"{what}: {text}"),
             crash=lambda session, error: self.crashes.append(error),
@@ -102,7 +103,9 @@ class Scene:
         listener: Any = SimpleNamespace(
             address="here",
             tls="off",
-            kind=SimpleNamespace(name="plain", start=lambda opening: self.conversation),
+            kind=SimpleNamespace(
+                name="plain", carrier="tcp", start=lambda opening: self.conversation
+            ),
         )
         near, self.client = socket.socketpair()
         far, self.upstream = socket.socketpair()
