@@ -478,9 +478,10 @@ class Conversation(Exchange, Interface):
         """An errand that cancels what runs upstream, None when nothing can
         be cancelled yet."""
 
-    more: bool
-    """True while spooled bytes can leave upstream at once: call ``moves`` again
-    when that leg has room. Always False for a protocol that spools nothing."""
+    @property
+    def more(self) -> bool:
+        """True while spooled bytes can leave upstream at once: call ``moves`` again
+        when that leg has room. Always False for a protocol that spools nothing."""
 
     @property
     def at_rest(self) -> bool:

@@ -43,7 +43,8 @@ class LaneOpening:
 class Lane(Interface):
     """One service's exchange."""
 
-    more: bool
+    @property
+    def more(self) -> bool: ...
 
     def receive(self, side: Side, data: bytes) -> list[Question]: ...
 

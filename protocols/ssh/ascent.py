@@ -22,7 +22,7 @@ class Summit:
     """What to start: the command line, and the value of GIT_PROTOCOL ("" for none)."""
 
     user: str
-    command: str
+    command: bytes
     protocol: str
 
 
@@ -59,8 +59,7 @@ class Ascent:
             if self._summit.protocol:
                 value = self._summit.protocol.encode()
                 self._outbox.send(UPSTREAM, frame(Kind.ENV, value), Mark.OURS)
-            command = self._summit.command.encode("utf-8", "surrogateescape")
-            self._outbox.send(UPSTREAM, frame(Kind.EXEC, command), Mark.OURS)
+            self._outbox.send(UPSTREAM, frame(Kind.EXEC, self._summit.command), Mark.OURS)
         elif kind is Kind.STARTED and self._logged_in:
             self.started = True
         elif kind is Kind.FAILED:

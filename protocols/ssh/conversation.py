@@ -28,6 +28,7 @@ from protocols.contract import (
 )
 from protocols.errors import WireError
 from protocols.git.lane import Lane, LaneOpening
+from protocols.git.texts import Texts
 from protocols.outbox import Outbox
 from protocols.ssh.ascent import Ascent, Summit
 from protocols.ssh.channel import Channel
@@ -62,6 +63,7 @@ class SshConversation:
         """The question of ours that waits: Destination, then the listing."""
         self._destined: Destined | None = None
         self._lane: Lane | None = None
+        self._stderr = Texts()
         self._open: set[int] = set()
         """Questions of the lane that wait."""
         self._eof = [False, False]
@@ -253,8 +255,7 @@ class SshConversation:
                 self._begin_lane()
             return questions
         if kind is Kind.STDERR:
-            shown = self._lane_stderr(body)
-            self._outbox.send(CLIENT, data(Kind.STDERR, shown), Mark.EDITED)
+            self._outbox.send(CLIENT, data(Kind.STDERR, self._stderr.feed(body)), Mark.EDITED)
         elif kind in _FAREWELL and not self._exit:
             self._exit = frame(kind, body)
         elif kind is Kind.FAILED:
@@ -309,6 +310,7 @@ class SshConversation:
     def _begin_lane(self) -> None:
         assert self._service is not None
         assert self._destined is not None
+        self._stderr = Texts((self._destined.own,))
         settings = self._destined.settings
         cap = settings.get("max_pack")
         options = settings.get("push_options")
@@ -339,14 +341,6 @@ class SshConversation:
         assert self._service is not None
         talk = SshTalk(errand.talk, self._summit(self._service.reading()), self._next)
         return replace(errand, talk=talk, most=errand.most or ERRAND_BYTES)
-
-    def _lane_stderr(self, body: bytes) -> bytes:
-        """The upstream's standard error; the gateway's own secrets never leave."""
-        own = self._destined.own if self._destined is not None else None
-        spans = own.spans(body) if own is not None else []
-        for start, end in reversed(spans):
-            body = body[:start] + b"*" * (end - start) + body[end:]
-        return body
 
     def _after_lane(self) -> None:
         """Ends of streams go on once all before them has."""
@@ -418,6 +412,7 @@ class SshConversation:
 
     def _leave(self) -> None:
         """The service is over: its end and its exit status."""
+        self._outbox.send(CLIENT, data(Kind.STDERR, self._stderr.finish()), Mark.EDITED)
         self._tell_eof(CLIENT)
         self._outbox.send(CLIENT, self._exit, Mark.OURS)
         self._closing = True
