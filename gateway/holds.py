@@ -128,13 +128,18 @@ class Holds:
         self, waiting: Waiting, approval: Approval, decision: Decision, digest: str, rules: str
     ) -> Answer:
         relay, rule = waiting.relay, decision.rules[0]
+        assert relay.target is not None
         began = trio.current_time()
+        pause = relay.target.kind.keepalive or NOTICE_SECONDS
+        due = began
         while True:
-            relay.session.conversation.say(
-                waiting.command.number, _notice(approval, decision, trio.current_time() - began)
-            )
+            now = trio.current_time()
+            text = _notice(approval, decision, now - began) if now >= due else ""
+            if text:
+                due = now + NOTICE_SECONDS - pause / 2
+            relay.session.conversation.say(waiting.command.number, text)
             relay.session.resume()
-            with trio.move_on_after(NOTICE_SECONDS) as scope:
+            with trio.move_on_after(pause) as scope:
                 while True:
                     await waiting.changed.wait()
                     waiting.changed = trio.Event()

@@ -250,10 +250,12 @@ class Relay:
         return done
 
     async def _tell(self, errand: Errand) -> None:
+        text = f"looking into {errand.purpose} …"
         while True:
             await trio.sleep(TELL_SECONDS)
-            self.session.conversation.say(errand.number, f"looking into {errand.purpose} …")
+            self.session.conversation.say(errand.number, text)
             self.session.resume()
+            text = ""
 
     async def examine(self, question: Examine) -> Answer:
         """Have bulk looked into, in this session's own quarantine."""

@@ -464,7 +464,8 @@ class Conversation(Exchange, Interface):
 
     def say(self, number: int, text: str) -> None:
         """Tell the client something while question ``number`` waits. Sent at
-        the next place where the protocol lets a message stand."""
+        the next place where the protocol lets a message stand. An empty ``text`` only
+        keeps the connection alive; asked for where ``ProtocolKind.keepalive`` says."""
 
     def withdraw(self, number: int) -> None:
         """The client asked to cancel the waiting question ``number``: refuse
@@ -573,6 +574,8 @@ class ProtocolKind:
     carrier: str = "tcp"
     """What carries it: ``tcp``, or ``ssh`` (frames of ``protocols.ssh.frames``
     between the conversation and whoever speaks SSH on either leg)."""
+    keepalive: float = 0.0
+    """Seconds after which a waiting client wants a sign of life; 0 for never."""
     doubts: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None
     """What is doubtful about a target's settings, by key ("" has its default):
     ends of sentences that begin with the key, shown as warnings."""

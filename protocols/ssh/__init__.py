@@ -19,4 +19,5 @@ KIND = ProtocolKind(
     parts=parts,
     port=22,
     carrier="ssh",
+    keepalive=4.0,
 )

@@ -78,6 +78,7 @@ class SshConversation:
 
     def receive(self, side: Side, data: bytes) -> list[Question]:
         if self._closing:
+            self._spill()
             self._outbox.take(side, data, Mark.SECRET)
             return []
         if not data:
@@ -148,6 +149,8 @@ class SshConversation:
         if self._lane is not None and not self._closing:
             self._channel.left(self._lane.moves())
             self._after_lane()
+        if self._closing:
+            self._spill()
         return self._outbox.drain()
 
     def say(self, number: int, text: str) -> None:
@@ -155,7 +158,7 @@ class SshConversation:
             return
         if self._lane is not None and not self._lane.mute:
             self._lane.say(number, text)
-        else:
+        elif text:
             line = goodbye(f"{text}\n")
             self._outbox.send(CLIENT, frame(Kind.STDERR, line), Mark.OURS)
 
@@ -384,6 +387,12 @@ class SshConversation:
         self._end(f"{who} broke git's protocol: {error.message} (session {self._opening.session})")
 
     # -- ends -------------------------------------------------------------
+
+    def _spill(self) -> None:
+        """What never became a frame is on record by its length."""
+        for side in Side:
+            if self._frames[side].waiting:
+                self._outbox.take(side, self._frames[side].spill(b""), Mark.SECRET)
 
     def _lost(self, side: Side) -> list[Question]:
         """The connection of ``side`` is gone."""

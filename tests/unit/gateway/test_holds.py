@@ -81,7 +81,7 @@ def relay(most: int = 20, alarms: list[str] | None = None) -> Any:
     )
     return SimpleNamespace(
         principal=ME,
-        target=SimpleNamespace(name="db", kind=SimpleNamespace(name="postgres")),
+        target=SimpleNamespace(name="db", kind=SimpleNamespace(name="postgres", keepalive=0.0)),
         policy=SimpleNamespace(version="v"),
         services=SimpleNamespace(
             config=SimpleNamespace(limits=SimpleNamespace(approvals=most)),
