@@ -22,7 +22,9 @@ SPECIAL: Final = frozenset((FLUSH, DELIM, END))
 LONGEST: Final = 65520
 """Bytes of one line, digits included (LARGE_PACKET_MAX)."""
 V0: Final = (FLUSH,)
-V2: Final = (FLUSH, DELIM, END)
+"""The special lines that may stand in v0 and v1."""
+V2: Final = (FLUSH, DELIM)
+"""``END`` is for carriers without connections (HTTP) only."""
 
 _DIGITS: Final = re.compile(rb"[0-9a-fA-F]{4}")
 
@@ -111,6 +113,14 @@ class Pkts:
         while (line := self.next()) is not None:
             yield line
 
+    def peek(self) -> bytes:
+        """The bytes that were fed and are in no line yet: a copy."""
+        return bytes(self._tail) + self._buffer[self._at :]
+
+    def starts(self, word: bytes) -> bool:
+        """Whether the next bytes are ``word``, which is no longer than 4."""
+        return self._buffer[self._at : self._at + len(word)] == word
+
     @property
     def waiting(self) -> int:
         """Bytes that were fed and are in no line yet."""
@@ -118,7 +128,7 @@ class Pkts:
 
     def rest(self) -> bytes:
         """All of ``waiting``, taken out: what follows is not in lines."""
-        out = bytes(self._tail) + self._buffer[self._at :]
+        out = self.peek()
         self._tail.clear()
         self._buffer, self._at, self._need = b"", 0, 4
         return out

@@ -61,6 +61,10 @@ class Bands:
         """Bytes of a line that is not whole yet."""
         return len(self._tail)
 
+    def peek(self) -> bytes:
+        """The bytes of a line that is not whole: a copy."""
+        return bytes(self._tail)
+
     @property
     def between(self) -> bool:
         """No line is begun: one of ours may stand here."""
