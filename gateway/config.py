@@ -61,7 +61,8 @@ class LimitsConfig:
     behind questions in a session, ``approvals`` the most commands that one
     principal may have waiting for people, ``dial`` the time to connect a target,
     ``failed_proofs`` how many a minute one address may fail before it is turned
-    away unheard (0: no limit)."""
+    away unheard (0: no limit), ``spool`` the most bytes of pushes that wait on disk
+    in one worker."""
 
     connections: int = 1000
     per_address: int = 200
@@ -72,12 +73,15 @@ class LimitsConfig:
     approvals: int = 20
     dial: float = 10.0
     failed_proofs: int = 20
+    spool: int = 8 << 30
 
 
 @dataclass(frozen=True, slots=True)
 class ListenerConfig:
     """``target`` "" lets the client choose: it asks for ``<target>`` or
-    ``<target>/<database>``.  ``tls``: ``require``, ``allow`` or ``off``."""
+    ``<target>/<database>``.  ``tls``: ``require``, ``allow`` or ``off``.
+    ``host_key``: of a listener that SSH carries, the private key with which it
+    proves itself; None for others."""
 
     address: Address
     protocol: str
@@ -85,6 +89,7 @@ class ListenerConfig:
     tls: str = "require"
     certificate: Path | None = None
     key: Path | None = None
+    host_key: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,13 +131,15 @@ class IssuerConfig:
 @dataclass(frozen=True, slots=True)
 class PrincipalConfig:
     """A local principal. ``password`` is a SCRAM-SHA-256 verifier in
-    PostgreSQL's form, or a reference to one or to a password."""
+    PostgreSQL's form, or a reference to one or to a password, or "" for none.
+    ``ssh_keys`` are public keys (``type base64``), each of one principal only."""
 
     name: str
-    password: str | Secret = field(repr=False)
+    password: str | Secret = field(default="", repr=False)
     groups: frozenset[str] = frozenset()
     kind: str = "person"
     tags: Mapping[str, str] = field(default_factory=dict)
+    ssh_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +150,14 @@ class TargetConfig:
     of what a client may ask for; empty: only ``database``, and where that is
     "" too, only what the upstream gives to who names none.  ``groups``: who
     may reach the target at all; empty: every proven principal (the policy
-    still decides each command)."""
+    still decides each command).
+
+    Of a target that SSH carries: ``key`` is the private key to log in with,
+    ``certificate`` its OpenSSH certificate if it has one, ``host_keys`` the pins
+    (``type base64``, or ``@cert-authority type base64``), ``root`` the upstream's
+    folder of repositories ("" or ``/srv/git``), and ``repositories`` globs of
+    canonical names. ``case``: ``exact``, or ``lower`` where the upstream takes
+    ``Org/Repo`` and ``org/repo`` for the same."""
 
     name: str
     protocol: str
@@ -161,6 +175,12 @@ class TargetConfig:
     allow_addresses: tuple[Network, ...] = ()
     """Networks of link-local, metadata or (behind a name) loopback addresses
     that may be dialled all the same."""
+    key: Secret | None = None
+    certificate: Secret | None = None
+    host_keys: tuple[str, ...] = ()
+    root: str = ""
+    repositories: tuple[str, ...] = ()
+    case: str = "exact"
 
 
 @dataclass(frozen=True, slots=True)

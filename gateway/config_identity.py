@@ -10,6 +10,7 @@ from gateway.config import ClaimNames, IssuerConfig, PrincipalConfig
 from gateway.config_table import Table
 from gateway.identity.jwks import ALGORITHMS, JwksInvalid, read_jwks
 from gateway.identity.keys import VerifierInvalid, is_verifier, parse_verifier
+from gateway.identity.public_keys import KeyInvalid, public_key
 from gateway.policy.globs import complaint
 from gateway.secrets.references import ReferenceInvalid, Secret
 
@@ -128,16 +129,37 @@ def read_principal(name: str, table: Table) -> PrincipalConfig:
             table.place,
             "must be called by 1 to 63 of A-Z a-z 0-9 _ . @ + -, a letter, digit or _ first",
         )
-    table.require("password")
+    keys = _ssh_keys(table)
+    if not table.has("password") and not table.has("ssh_keys"):
+        table.error("password", "is missing, and so is ssh_keys")
     principal = PrincipalConfig(
         name=name,
         password=_password(table),
         groups=frozenset(table.texts("groups")),
         kind=table.text("kind", "person", KINDS),
         tags=table.text_map("tags"),
+        ssh_keys=keys,
     )
     table.finish()
     return principal
+
+
+def _ssh_keys(table: Table) -> tuple[str, ...]:
+    keys: list[str] = []
+    given = table.texts("ssh_keys")
+    if table.has("ssh_keys") and not given:
+        table.error("ssh_keys", 'is empty: write a list of keys such as "ssh-ed25519 AAAA..."')
+    for number, text in enumerate(given):
+        place = (*table.at("ssh_keys"), number)
+        try:
+            key = public_key(text).line
+        except KeyInvalid as error:
+            table.report.error(place, str(error))
+            continue
+        if key in keys:
+            table.report.error(place, "is there twice")
+        keys.append(key)
+    return tuple(keys)
 
 
 def _password(table: Table) -> str | Secret:

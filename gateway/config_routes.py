@@ -65,7 +65,7 @@ def read_target(name: str, table: Table, durability: str) -> TargetConfig:
         table.require(key)
     protocol = table.text("protocol", "", protocols.NAMES)
     upstream = table.address("upstream")
-    allowed = _networks(table)
+    allowed = read_networks(table)
     if reason := why_refused(upstream.host, allowed):
         table.error("upstream", f"can't be {upstream}: {reason} (allow_addresses permits networks)")
     near = is_loopback(upstream.host)
@@ -75,7 +75,7 @@ def read_target(name: str, table: Table, durability: str) -> TargetConfig:
     auth = table.texts("auth", ("scram-sha-256-plus", "scram-sha-256"), AUTH_METHODS)
     if "cleartext" in auth and not near and not tls.startswith("verify-"):
         table.error("auth", 'has "cleartext", which needs tls = "verify-ca" or "verify-full"')
-    password = _password(table)
+    password = read_secret(table, "password")
     if password is None and "none" not in auth and not table.has("password"):
         table.error(
             "password", 'is missing (auth = ["none"] is for an upstream that asks for none)'
@@ -110,21 +110,23 @@ def _ca(table: Table, tls: str) -> Path | None:
     return ca
 
 
-def _password(table: Table) -> Secret | None:
-    text = table.text("password")
+def read_secret(table: Table, key: str) -> Secret | None:
+    """The secret that ``key`` refers to, None where there is none or an error."""
+    text = table.text(key)
     if not text:
         return None
     try:
         secret = Secret(text, table.report.base)
     except ReferenceInvalid as error:
-        table.error("password", str(error))
+        table.error(key, str(error))
         return None
     for warning in secret.warnings():
-        table.report.warn(table.at("password"), warning)
+        table.report.warn(table.at(key), warning)
     return secret
 
 
-def _networks(table: Table) -> tuple[Network, ...]:
+def read_networks(table: Table) -> tuple[Network, ...]:
+    """``allow_addresses``."""
     out: list[Network] = []
     for number, text in enumerate(table.texts("allow_addresses")):
         try:
@@ -180,4 +182,13 @@ _TYPES = {
     dict: "table",
 }
 
-__all__ = ["AUTH_METHODS", "TLS_MODES", "Address", "check_name", "read_listener", "read_target"]
+__all__ = [
+    "AUTH_METHODS",
+    "TLS_MODES",
+    "Address",
+    "check_name",
+    "read_listener",
+    "read_networks",
+    "read_secret",
+    "read_target",
+]

@@ -19,6 +19,7 @@ from gateway.config import (
 )
 from gateway.config_identity import read_issuer, read_principal
 from gateway.config_routes import read_listener, read_target
+from gateway.config_ssh import read_ssh_listener, read_ssh_target, rides_ssh
 from gateway.config_table import Place, Report, Table
 from gateway.policy.lines import syntax_line
 from gateway.policy.words import nearest
@@ -64,8 +65,14 @@ def _document(top: Table, path: Path) -> Config:
     limits = _limits(top.table("limits"))
     issuers = {n: read_issuer(n, t) for n, t in top.named("issuer").items()}
     principals = {n: read_principal(n, t) for n, t in top.named("principal").items()}
-    targets = {n: read_target(n, t, recording.durability) for n, t in top.named("target").items()}
-    listeners = tuple(read_listener(t) for t in top.tables("listener"))
+    targets = {
+        n: (read_ssh_target if rides_ssh(t) else read_target)(n, t, recording.durability)
+        for n, t in top.named("target").items()
+    }
+    listeners = tuple(
+        read_ssh_listener(t, state) if rides_ssh(t) else read_listener(t)
+        for t in top.tables("listener")
+    )
     top.finish()
     config = Config(
         path=path.absolute(),
@@ -115,12 +122,15 @@ def _limits(table: Table) -> LimitsConfig:
         approvals=table.number("approvals_per_principal", plain.approvals, 1, 100_000),
         dial=table.duration("dial", plain.dial),
         failed_proofs=table.number("failed_proofs", plain.failed_proofs, 0, 1_000_000),
+        spool=table.size("spool", plain.spool),
     )
     for key in ("greeting", "dial"):
         if table.has(key) and getattr(limits, key) == 0:
             table.error(key, "can't be off: strangers could keep connections forever")
     if not 4096 <= limits.message <= 1 << 30:
         table.error("message", "must be from 4KiB to 1GiB")
+    if limits.spool < 1 << 20:
+        table.error("spool", "must be 1MiB or more")
     if limits.held < limits.message:
         table.error("held", "is less than message, so that a whole message can't wait")
     table.finish()
@@ -149,6 +159,24 @@ def _across(report: Report, config: Config) -> None:
                     f"is this gateway's own listener {listener.address}",
                 )
         _groups(report, ("target", name, "groups"), target, config.principals, config.groups)
+        cap = target.settings.get("max_pack")
+        if isinstance(cap, int) and cap > config.limits.spool:
+            report.error(
+                ("target", name, "max_pack"), "is more than limits.spool, where pushes wait"
+            )
+    _keys(report, config.principals)
+
+
+def _keys(report: Report, principals: Mapping[str, PrincipalConfig]) -> None:
+    """A key says who comes, so it is one principal's."""
+    owners: dict[str, str] = {}
+    for name, principal in principals.items():
+        for number, key in enumerate(principal.ssh_keys):
+            other = owners.setdefault(key, name)
+            if other != name:
+                report.error(
+                    ("principal", name, "ssh_keys", number), f"is a key of principal.{other} too"
+                )
 
 
 def _listeners(

@@ -12,6 +12,7 @@ from gateway.policy.globs import compile_globs
 from gateway.policy.principal import Principal
 from gateway.secrets.references import Secret
 from protocols.contract import ProtocolKind
+from protocols.git.words import is_canonical
 
 
 class TargetRefused(Exception):
@@ -28,7 +29,7 @@ class Target:
         self.config = config
         self.kind: ProtocolKind = protocols.load(config.protocol)
         self.own = tuple(own)
-        self._allows = compile_globs(config.databases)
+        self._allows = compile_globs(config.repositories or config.databases)
 
     @property
     def name(self) -> str:
@@ -45,6 +46,22 @@ class Target:
     @property
     def password(self) -> Secret | None:
         return self.config.password
+
+    @property
+    def key(self) -> Secret | None:
+        return self.config.key
+
+    @property
+    def certificate(self) -> Secret | None:
+        return self.config.certificate
+
+    @property
+    def host_keys(self) -> tuple[str, ...]:
+        return self.config.host_keys
+
+    @property
+    def root(self) -> str:
+        return self.config.root
 
     @property
     def tls(self) -> str:
@@ -75,8 +92,13 @@ class Target:
         "" and the target's own name mean its default database, which is ""
         (the upstream's own default) where the configuration names none at all;
         the target's name and a slash may come before a database's name.
+
+        Where the target has ``repositories``, ``requested`` is the canonical name of
+        one (``org/repo``), and what is returned is the one to judge and to ask for.
         """
         config = self.config
+        if config.repositories:
+            return self._repository(requested)
         wanted = requested.removeprefix(f"{config.name}/")
         if wanted in ("", config.name):
             if config.database or not config.databases:
@@ -88,6 +110,13 @@ class Target:
             return wanted
         hint = f'; ask for "{config.database}"' if config.database else ""
         raise TargetRefused(f"target {config.name} has no such database for you{hint}")
+
+    def _repository(self, requested: str) -> str:
+        name = requested.lower() if self.config.case == "lower" else requested
+        # Whoever asks has made it canonical; what isn't is refused here again.
+        if is_canonical(name) and self._allows(name):
+            return name
+        raise TargetRefused(f"target {self.name} has no such repository for you")
 
     def why_not(self, resolved: str) -> str:
         """Why the address ``resolved`` that the upstream's name resolved to

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Final
 
 from protocols.contract import Effect, EffectKind, Fact, FactKind
+from protocols.git.names import NameRefused, canonical
 
 ACTIONS: Final = frozenset({"git.list", "git.fetch", "git.archive", "git.push", "git.unparsed"})
 """``list``: seeing a repository's refs, asked before any other. ``fetch``, ``archive``:
@@ -70,23 +70,14 @@ unknown to rules, and then each restricting rule matches: so begin with these.""
 UNKNOWN: Final[Mapping[str, Fact]] = dict.fromkeys(FACTS)
 """Every fact unknown: what ``git.unparsed`` has."""
 
-_COMPONENT: Final = r"[A-Za-z0-9._][A-Za-z0-9._-]*"
-_REPOSITORY: Final = re.compile(rf"{_COMPONENT}(?:/{_COMPONENT})*")
-LONGEST_REPOSITORY: Final = 255
-_DOTS: Final = (".", "..")
-
 
 def is_canonical(name: str) -> bool:
     """True for the one name that a repository has here: ``org/repo``, without a slash at
     either end, ``.git``, ``.`` or ``..``, empty or dashed components. Errs towards False."""
-    return (
-        len(name) <= LONGEST_REPOSITORY
-        and _REPOSITORY.fullmatch(name) is not None
-        and not any(
-            part in _DOTS or part.lower().endswith(".git") or part.endswith(".")
-            for part in name.split("/")
-        )
-    )
+    try:
+        return canonical(name.encode("utf-8", "surrogatepass")) == name
+    except NameRefused:
+        return False
 
 
 def reads(repo: str) -> tuple[Effect, ...]:

@@ -94,7 +94,7 @@ def test_the_smallest_configuration(load: Load, tmp_path: Path) -> None:
 
 def test_everything(load: Load, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = SimpleNamespace(
-        settings={"flag": bool, "n": int, "f": float, "names": tuple}, doubts=None
+        settings={"flag": bool, "n": int, "f": float, "names": tuple}, doubts=None, carrier="tcp"
     )
     monkeypatch.setattr("protocols.load", lambda name: kind)
     config = load(
@@ -320,7 +320,7 @@ def test_nothing_to_do(errors: Errors) -> None:
 def test_settings_are_the_protocols(
     errors: Errors, load: Load, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kind = SimpleNamespace(settings={"flag": bool, "n": int}, doubts=None)
+    kind = SimpleNamespace(settings={"flag": bool, "n": int}, doubts=None, carrier="tcp")
     monkeypatch.setattr("protocols.load", lambda name: kind)
     found = errors(SMALL + 'settings = { flga = true, n = true, flag = "x" }\n')
     assert len(found) == 3
