@@ -15,10 +15,12 @@ import pytest
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent / "clients")]
 
 from audit import Tapped, audit  # noqa: E402
+from git_stack import NOT_SERVED, SERVED, GitStack, Route, verify  # noqa: E402
 from stack import Stack  # noqa: E402
 
 from gateway.demo.certificate import write_certificate  # noqa: E402
 from gateway.demo.postgres import NoServer, Server  # noqa: E402
+from gateway.demo.ssh_server import SshServer  # noqa: E402
 
 SHOP = """
 CREATE TABLE users (
@@ -130,3 +132,51 @@ def direct(pg: Server) -> Iterator[Any]:
     """A connection to ``shop`` that no gateway is in."""
     with psycopg.connect(pg.dsn("shop"), autocommit=True) as connection:
         yield connection
+
+
+@pytest.fixture(scope="session")
+def git_server() -> Iterator[SshServer]:
+    """An OpenSSH server with bare repositories."""
+    try:
+        server = SshServer().start()
+    except NoServer as error:
+        pytest.skip(str(error))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def git_gateways(
+    git_server: SshServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[..., GitStack]]:
+    """Starts gateways for git. At the module's end all of their sessions must
+    verify (``incomplete=True``: or say that they were cut off)."""
+    made: list[tuple[GitStack, bool]] = []
+
+    def start(*, incomplete: bool = False, **more: Any) -> GitStack:
+        if not SERVED:
+            pytest.skip(NOT_SERVED)
+        server = more.pop("server", git_server)
+        stack = GitStack(tmp_path_factory.mktemp("git-gateway"), server, **more).start()
+        made.append((stack, incomplete))
+        return stack
+
+    yield start
+    try:
+        for stack, incomplete in made:
+            verify(stack, incomplete=incomplete)
+    finally:
+        for stack, _ in made:
+            stack.stop()
+
+
+@pytest.fixture(scope="module", params=["direct", "gateway"])
+def route(
+    request: pytest.FixtureRequest,
+    git_server: SshServer,
+    git_gateways: Callable[..., GitStack],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Route:
+    """Both ways to the same repositories: a test fails on one, or it is right."""
+    stack = git_gateways() if request.param == "gateway" else None
+    return Route(git_server, tmp_path_factory.mktemp("git"), stack)

@@ -50,6 +50,15 @@ GIT_CONFIG = """\
 """
 
 
+class GitFailed(Exception):
+    """Git ended with another code than 0; ``output`` is what it printed."""
+
+    def __init__(self, line: str, code: int, output: str) -> None:
+        super().__init__(f"{line} ended with {code}: {output.strip()}")
+        self.code = code
+        self.output = output
+
+
 class GitClient:
     """Talks to ``host:port``, whose host key is ``host_key`` (a public line).
 
@@ -163,10 +172,9 @@ class GitClient:
         environment: Mapping[str, str] | None = None,
         timeout: float = 60,
     ) -> str:
-        """What git printed, stripped. Raises CalledProcessError."""
+        """What git printed, stripped. Raises GitFailed."""
         done = self.run(*arguments, cwd=cwd, environment=environment, timeout=timeout)
         if done.returncode:
-            raise subprocess.CalledProcessError(
-                done.returncode, done.args, output=done.stdout, stderr=done.stdout
-            )
+            line = shlex.join(["git", *map(str, arguments)])
+            raise GitFailed(line, done.returncode, done.stdout)
         return done.stdout.strip()
