@@ -58,6 +58,10 @@ class LiveSession:
     def close(self) -> None:
         """Nothing is kept open."""
 
+    def again(self) -> LiveSession:
+        """A second reader of the same session, with a place of its own."""
+        return LiveSession(self.path, self._segment, self._number, self.header)
+
     def size(self) -> int:
         """Bytes on record are not known without reading."""
         return 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import struct
 from collections.abc import Iterator
@@ -100,6 +101,15 @@ class LogFile:
     def close(self) -> None:
         """Close the file."""
         os.close(self._fd)
+
+    def again(self) -> LogFile:
+        """A second reader of the same file, with a place of its own. Close it, too."""
+        other = copy.copy(self)
+        other.end = None
+        other.records = other.chunks = 0
+        other._fd = fd = os.dup(self._fd)
+        other._window = Window(lambda size, at: os.pread(fd, size, at))
+        return other
 
     def size(self) -> int:
         """Bytes in the file."""

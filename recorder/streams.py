@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from protocols.wire import Mark, Move, Side
+from recorder.arrivals import Arrivals
 from recorder.errors import MissingKeyError
 from recorder.originals import Opener
-from recorder.reader import Record, Recording, decoded
+from recorder.reader import Recording, decoded
 from recorder.records import CommandEntry, Event, StoredSpan
 
 
@@ -24,7 +23,7 @@ class Hop(NamedTuple):
 
 class Piece(NamedTuple):
     """Consecutive bytes of a hop. ``raw`` is None where they are not to be
-    had, ``why`` says why."""
+    had, ``why`` says why. ``offset`` -1: records are missing here."""
 
     at: int
     offset: int
@@ -32,6 +31,7 @@ class Piece(NamedTuple):
     raw: bytes | None
     why: str = ""
     mark: Mark = Mark.PLAIN
+    hop: Hop | None = None
 
 
 class Told(NamedTuple):
@@ -39,55 +39,6 @@ class Told(NamedTuple):
 
     at: int
     entry: CommandEntry | Event
-
-
-class _Parked:
-    """Arrivals of one side that later FORWARDs refer to. ``wanted`` are the
-    ranges of all of them; arrivals are let go once no later one is before
-    their end."""
-
-    def __init__(self, wanted: list[tuple[int, int]]) -> None:
-        self._wanted = sorted(wanted)
-        self._next = 0
-        self._done: set[int] = set()
-        self._kept: deque[tuple[int, StoredSpan, bytes | None, str]] = deque()
-
-    def keep(self, span: StoredSpan, raw: bytes | None, why: str) -> None:
-        """An arrival; forgotten at once if nothing refers to it."""
-        end = span.arrival + span.length
-        after = bisect_left(self._wanted, (end, 0))
-        if after > 0 and self._wanted[after - 1][1] > span.arrival:
-            self._kept.append((end, span, raw, why))
-
-    def take(self, at: int, span: StoredSpan) -> Iterator[Piece]:
-        """The bytes that the FORWARD ``span`` refers to."""
-        start, stop, out = span.arrival, span.arrival + span.length, span.departure
-        for end, kept, raw, why in self._kept:
-            if end <= start:
-                continue
-            if kept.arrival >= stop or start >= stop:
-                break
-            if kept.arrival > start:
-                length = kept.arrival - start
-                yield Piece(at, out, length, None, "missing")
-                start, out = kept.arrival, out + length
-            length = min(end, stop) - start
-            skip = start - kept.arrival
-            part = None if raw is None else raw[skip : skip + length]
-            yield Piece(at, out, length, part, why, kept.mark)
-            start, out = start + length, out + length
-        if start < stop:
-            yield Piece(at, out, stop - start, None, "missing")
-        self._release(span.arrival)
-
-    def _release(self, start: int) -> None:
-        self._done.add(start)
-        while self._next < len(self._wanted) and self._wanted[self._next][0] in self._done:
-            self._done.discard(self._wanted[self._next][0])
-            self._next += 1
-        more = self._next < len(self._wanted)
-        while self._kept and (not more or self._kept[0][0] <= self._wanted[self._next][0]):
-            self._kept.popleft()
 
 
 class Streams:
@@ -104,70 +55,52 @@ class Streams:
             if isinstance(item, Piece):
                 yield item
 
-    def story(self, hop: Hop) -> Iterator[Piece | Told]:
-        """The bytes of ``hop``, and among them, in order, what happened."""
-        for record in decoded(self._recording):
-            if record.gap:
-                yield Piece(record.at, -1, 0, None, "records are missing here")
-            for entry in record.entries:
-                if not isinstance(entry, StoredSpan):
-                    yield Told(record.at, entry)
-                    continue
-                if entry.move is Move.FORWARD and not hop.arrives:
-                    # Rare (only held commands): look again, for what it refers to.
-                    yield from self._with_parked(hop, record)
-                    return
-                if _on(entry, hop):
-                    yield self._piece(record.at, entry, hop)
-
-    def _with_parked(self, hop: Hop, since: Record) -> Iterator[Piece | Told]:
-        source = hop.side.other
-        wanted: list[tuple[int, int]] = []
-        for record in decoded(self._recording):
-            for entry in record.entries:
-                if (
-                    isinstance(entry, StoredSpan)
-                    and entry.move is Move.FORWARD
-                    and entry.side is source
-                ):
-                    wanted.append((entry.arrival, entry.arrival + entry.length))
-        parked = _Parked(wanted)
-        told = False
-        for record in decoded(self._recording):
-            told = told or record.seq == since.seq
-            if record.gap and told:
-                yield Piece(record.at, -1, 0, None, "records are missing here")
-            seen_forward = record.seq != since.seq
-            for entry in record.entries:
-                if not isinstance(entry, StoredSpan):
-                    if told and seen_forward:
+    def story(self, *hops: Hop) -> Iterator[Piece | Told]:
+        """The bytes of ``hops``, and among them, in order, what happened."""
+        behind: dict[Side, Arrivals] = {}
+        try:
+            for record in decoded(self._recording):
+                if record.gap:
+                    for hop in hops:
+                        yield Piece(record.at, -1, 0, None, "records are missing here", hop=hop)
+                for entry in record.entries:
+                    if not isinstance(entry, StoredSpan):
                         yield Told(record.at, entry)
-                    continue
-                seen_forward = seen_forward or entry.move is Move.FORWARD
-                if entry.move is Move.TAKE and entry.side is source:
-                    piece = self._piece(record.at, entry, Hop(source, True))
-                    parked.keep(entry, piece.raw, piece.why)
-                if not (told and seen_forward and _on(entry, hop)):
-                    continue
-                if entry.move is Move.FORWARD:
-                    yield from parked.take(record.at, entry)
-                else:
-                    yield self._piece(record.at, entry, hop)
+                        continue
+                    for hop in hops:
+                        if not _on(entry, hop):
+                            continue
+                        if entry.move is not Move.FORWARD:
+                            yield self._piece(record.at, entry, hop)
+                            continue
+                        if entry.side not in behind:
+                            behind[entry.side] = Arrivals(self._recording, entry.side, self._look)
+                        out = entry.departure - entry.arrival
+                        for found in behind[entry.side].take(entry, record.seq):
+                            start, stop, raw, why, mark = found
+                            length = stop - start
+                            yield Piece(record.at, start + out, length, raw, why, mark, hop)
+        finally:
+            for each in behind.values():
+                each.close()
 
     def _piece(self, at: int, span: StoredSpan, hop: Hop) -> Piece:
         offset = span.arrival if hop.arrives else span.departure
-        raw, why = span.raw, ""
-        if raw is None:
-            if span.mark is Mark.SECRET:
-                why = "a credential, never stored"
-            elif self._opener is None:
-                why = "an original behind a mask: give the auditor's key"
-            else:
-                try:
-                    raw = self._opener.open(span)
-                except MissingKeyError as error:
-                    why = str(error)
-        return Piece(at, offset, span.length, raw, why, span.mark)
+        raw, why = self._look(span)
+        return Piece(at, offset, span.length, raw, why, span.mark, hop)
+
+    def _look(self, span: StoredSpan) -> tuple[bytes | None, str]:
+        """The bytes of a span, or why there are none."""
+        if span.raw is not None:
+            return span.raw, ""
+        if span.mark is Mark.SECRET:
+            return None, "a credential, never stored"
+        if self._opener is None:
+            return None, "an original behind a mask: give the auditor's key"
+        try:
+            return self._opener.open(span), ""
+        except MissingKeyError as error:
+            return None, str(error)
 
 
 def _on(span: StoredSpan, hop: Hop) -> bool:
