@@ -21,15 +21,18 @@ def verdict_name(number: int) -> str:
 
 def as_object(record: Record, entry: Entry) -> dict[str, Any]:
     """An entry for JSON."""
-    base: dict[str, Any] = {"seq": record.seq, "at": record.at / 1e9}
+    return {"seq": record.seq, "at": record.at / 1e9, **entry_fields(entry)}
+
+
+def entry_fields(entry: Entry) -> dict[str, Any]:
+    """An entry for JSON, without its place."""
     if isinstance(entry, CommandEntry):
         fields = entry._asdict()
         fields["verdict"] = verdict_name(entry.verdict)
-        return {**base, "event": "command", **fields}
+        return {"event": "command", **fields}
     if isinstance(entry, Event):
-        return {**base, "event": entry.kind, "fields": dict(entry.fields)}
+        return {"event": entry.kind, "fields": dict(entry.fields)}
     return {
-        **base,
         "event": "bytes",
         "move": _MOVES[entry.move],
         "side": entry.side.name.lower(),
@@ -69,6 +72,13 @@ def command_line(entry: CommandEntry) -> str:
     if entry.shadow:
         told += f"  shadow {safe(', '.join(entry.shadow))}"
     return told + (f"  ({one_line(why)})" if why else "")
+
+
+def first_line(entry: CommandEntry) -> CommandEntry:
+    """``entry`` with the first line of its text: the others of a push are for its
+    approvers, and ``recorder events`` has them."""
+    first, more, _ = entry.text.partition("\n")
+    return entry._replace(text=first, cut=0) if more else entry
 
 
 def _flat(value: Any) -> str:

@@ -7,18 +7,20 @@ import sys
 from pathlib import Path
 
 from protocols.wire import Side
-from recorder import keys
+from recorder import keys, ssh_streams
 from recorder.commands.opening import (
     DAMAGED,
     INCOMPLETE,
     MISSING_KEY,
     OK,
+    USAGE,
     add_id,
     complain,
     recording_of,
 )
 from recorder.errors import FormatError, MissingKeyError
 from recorder.originals import Opener
+from recorder.render import one_line
 from recorder.streams import Hop, Streams
 
 
@@ -28,14 +30,21 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "cat",
         help="the exact bytes of one direction of one leg",
         description="Writes to stdout the exact bytes that came in from, or went out to, one "
-        "side. Bytes that are not on record (credentials; originals behind masks without the "
-        "auditor's key) are left out; each place is named on stderr, and the exit code is 3.",
+        "side (--leg and --side). The legs of a git-ssh session are frames; --stream takes the "
+        "bytes of one stream out of them: those on the client's leg, or with --leg upstream "
+        "those on the upstream's. Bytes that are not on record (credentials; originals behind "
+        "masks without the auditor's key) are left out; each place is named on stderr, and the "
+        "exit code is 3.",
     )
     add_id(parser)
-    parser.add_argument("--leg", choices=("client", "upstream"), required=True)
+    parser.add_argument("--leg", choices=("client", "upstream"))
     parser.add_argument(
-        "--side", choices=("in", "out"), required=True,
+        "--side", choices=("in", "out"),
         help="in: what the gateway got from there; out: what it sent there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--stream", choices=ssh_streams.NAMES,
+        help="only git's own bytes of this stream (git-ssh; instead of --side)",
     )  # fmt: skip
     parser.add_argument("--key", type=Path, action="append", default=[], metavar="FILE",
         help="an auditor's private key, to open sealed originals")  # fmt: skip
@@ -44,12 +53,25 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write them."""
+    if args.stream is None and (args.leg is None or args.side is None):
+        complain("name --leg and --side, or --stream")
+        return USAGE
+    leg = Side.UPSTREAM if args.leg == "upstream" else Side.CLIENT
+    if args.stream is not None and args.side is not None:
+        way = "in" if ssh_streams.hop_of(args.stream, leg).arrives else "out"
+        if way != args.side:
+            complain(f"{args.stream} goes {way} on the {leg.name.lower()} leg")
+            return USAGE
     try:
         private = [keys.load_private(path) for path in args.key]
     except (OSError, ValueError) as error:
         complain(f"the key can't be read: {error}")
         return MISSING_KEY
     recording = recording_of(args)
+    protocol = recording.header.get("protocol")
+    if args.stream is not None and protocol not in ssh_streams.PROTOCOLS:
+        complain(f"{one_line(str(protocol))} has no streams within its legs: leave --stream out")
+        return USAGE
     opener = None
     if private:
         try:
@@ -57,10 +79,14 @@ def run(args: argparse.Namespace) -> int:
         except MissingKeyError as error:
             complain(str(error))
             return MISSING_KEY
-    hop = Hop(Side.CLIENT if args.leg == "client" else Side.UPSTREAM, args.side == "in")
+    streams = Streams(recording, opener)
+    if args.stream is not None:
+        pieces = ssh_streams.stream(streams, args.stream, leg)
+    else:
+        pieces = streams.pieces(Hop(leg, args.side == "in"))
     code = OK
     try:
-        for piece in Streams(recording, opener).pieces(hop):
+        for piece in pieces:
             if piece.raw is None:
                 where = (
                     f"{piece.length} bytes at offset {piece.offset}" if piece.offset >= 0 else "?"

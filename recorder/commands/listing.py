@@ -9,7 +9,17 @@ from recorder.commands.filters import add_filters, chosen
 from recorder.commands.opening import OK, add_json
 from recorder.render import Printer, amount, duration
 
-_TITLES = ("SESSION", "STARTED", "TOOK", "STATUS", "PRINCIPAL", "TARGET", "COMMANDS", "BYTES")
+_TITLES = (
+    "SESSION",
+    "STARTED",
+    "TOOK",
+    "STATUS",
+    "PRINCIPAL",
+    "TARGET",
+    "WHERE",
+    "COMMANDS",
+    "BYTES",
+)
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -19,7 +29,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         aliases=["ls"],
         help="list sessions",
         description="Lists sessions, newest last: finished, recovered after a crash, and open "
-        "ones. COMMANDS counts them; B blocked, H held, M masked.",
+        "ones. WHERE is the database or the repository. COMMANDS counts them; B blocked, "
+        "H held, M masked.",
     )
     add_filters(parser)
     parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
@@ -55,6 +66,7 @@ def _row(line: Line) -> tuple[str, ...]:
         line.status,
         line.principal or "-",
         line.target or "-",
+        line.database or "-",
         " ".join(counts),
         amount(line.bytes) if line.bytes else "-",
     )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
 
 from protocols.wire import Side
+from recorder import git_story
 from recorder.catalog import describe
 from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_id, complain, recording_of
 from recorder.errors import FormatError
+from recorder.git_story import Line
+from recorder.play_git import GitScreen
 from recorder.records import CommandEntry
 from recorder.render import Printer, amount, one_line
 from recorder.show_postgres import PostgresScreen
-from recorder.streams import Hop, Piece, Streams
-from recorder.timeline import command_line, line
+from recorder.streams import Hop, Piece, Streams, Told
+from recorder.timeline import command_line, first_line, line
 
 _STYLES = {3: "red", 2: "yellow", 1: "yellow"}
 
@@ -48,7 +52,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "play",
         help="watch a session again, as its client saw it",
         description="Plays a session: each command with its verdict, and what the client got "
-        "(for postgres: result tables, errors, notices). In real time on a terminal. "
+        "(for postgres: result tables, errors, notices; for git-ssh: what both said, packs as "
+        "counts). In real time on a terminal. "
         "Escape sequences in the recording are shown, never sent to your terminal.",
     )
     add_id(parser)
@@ -57,7 +62,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "-i", "--idle-time-limit", type=seconds, metavar="SECONDS", help="wait no longer than this"
     )
     parser.add_argument(
-        "--rows", type=int, default=20, metavar="N", help="rows of each result to show"
+        "--rows",
+        type=int,
+        default=20,
+        metavar="N",
+        help="rows of each result (git: of each list) to show",
     )
     parser.add_argument("--events", action="store_true", help="show all events too")
     parser.set_defaults(do=run)
@@ -92,10 +101,27 @@ def run(args: argparse.Namespace) -> int:
     who = f"{about.principal or '?'} on {about.target or '?'} ({about.protocol or '?'})"
     out.line(out.paint(one_line(f"{about.session}  {about.started}  {who}"), "bold"))
     screen = PostgresScreen(max(0, args.rows)) if about.protocol == "postgres" else None
+    git = GitScreen(max(0, args.rows)) if about.protocol == git_story.PROTOCOL else None
+    story: Iterator[Line | Piece | Told] = (
+        git_story.lines(recording)
+        if git is not None
+        else Streams(recording).story(Hop(Side.CLIENT, False))
+    )
     unseen = 0
     try:
-        for item in Streams(recording).story(Hop(Side.CLIENT, False)):
+        for item in story:
             pace.until(item.at)
+            if git is not None and not isinstance(item, Told):
+                said = (
+                    git.feed(item) if isinstance(item, Line) else git.hidden(item.length, item.why)
+                )
+                for text in said:
+                    out.line(f"            {text}")
+                continue
+            assert not isinstance(item, Line)
+            if git is not None:
+                for text in git.pause():
+                    out.line(f"            {text}")
             if isinstance(item, Piece):
                 if screen is None:
                     unseen += item.length
@@ -112,7 +138,7 @@ def run(args: argparse.Namespace) -> int:
             entry = item.entry
             stamp = out.paint(f"{item.at / 1e9:10.3f}", "dim")
             if isinstance(entry, CommandEntry):
-                text = command_line(entry)
+                text = command_line(entry if git is None else first_line(entry))
                 style = _STYLES.get(entry.verdict)
                 out.line(f"{stamp}  {out.paint(text, style) if style else text}")
             elif args.events or entry.kind in (
@@ -124,8 +150,8 @@ def run(args: argparse.Namespace) -> int:
             ):
                 out.line(f"{stamp}  {out.paint(line(entry), 'dim')}")
             out.out.flush()
-        if screen is not None:
-            for text in screen.finish():
+        if screen is not None or git is not None:
+            for text in (screen or git).finish():  # type: ignore[union-attr]
                 out.line(f"            {text}")
         elif unseen:
             out.line(f"            ({amount(unseen)} went to the client: recorder cat shows them)")

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from recorder import verify
+from recorder import show_git, verify
 from recorder.catalog import describe
 from recorder.commands.opening import OK, add_id, add_json, recording_of
 from recorder.errors import FormatError
+from recorder.git_facts import gather
+from recorder.git_story import PROTOCOL
 from recorder.reader import Recording, decoded
 from recorder.records import CommandEntry
 from recorder.render import Printer, amount, one_line
-from recorder.timeline import command_line
+from recorder.timeline import command_line, first_line
 
 _MOST = 50
 _STYLES = {3: "red", 2: "yellow", 1: "yellow"}
@@ -23,7 +25,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "show",
         help="the facts about one session",
         description="Shows who, where and when, how it ended, its commands with their verdicts "
-        f"(the first {_MOST}; all: recorder events), and whether the recording verifies.",
+        f"(the first {_MOST}; all: recorder events), and whether the recording verifies. Of a "
+        "git-ssh session: in sentences what was pushed or fetched, and what came of it.",
     )
     add_id(parser)
     add_json(parser)
@@ -45,7 +48,10 @@ def run(args: argparse.Namespace) -> int:
     auditors = [
         str(item.get("auditor")) for item in header.get("keys", []) if isinstance(item, dict)
     ]
+    git = gather(recording) if line.protocol == PROTOCOL else None
     if args.json:
+        if git is not None:
+            more["git"] = show_git.as_dict(git)
         told = {"status": verdict.status, "message": verdict.message, "offset": verdict.offset}
         out.json(
             "session-facts",
@@ -71,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         ("tags", " ".join(f"{k}={v}" for k, v in sorted(line.tags.items()))),
         ("target", line.target),
         ("protocol", line.protocol),
-        ("database", line.database),
+        ("database" if git is None else "repository", line.database),
         ("peer", line.peer),
         *((key, str(value)) for key, value in more.items()),
         ("auditors", ", ".join(auditors)),
@@ -84,11 +90,15 @@ def run(args: argparse.Namespace) -> int:
     for key, value in facts:
         if value:
             out.line(f"{out.paint(key.ljust(11), 'dim')}{one_line(value)}")
-    _commands(out, recording)
+    if git is not None:
+        out.line()
+        for text in show_git.sentences(git, line.principal, line.run):
+            out.line(text)
+    _commands(out, recording, git is not None)
     return verify.EXIT[verdict.status] if verdict.status != verify.OK else OK
 
 
-def _commands(out: Printer, recording: Recording) -> None:
+def _commands(out: Printer, recording: Recording, first: bool) -> None:
     count = 0
     try:
         for record in decoded(recording):
@@ -99,7 +109,8 @@ def _commands(out: Printer, recording: Recording) -> None:
                 if count == 1:
                     out.line()
                 if count <= _MOST:
-                    text = f"{record.at / 1e9:10.3f}  {command_line(entry)}"
+                    shown = command_line(first_line(entry) if first else entry)
+                    text = f"{record.at / 1e9:10.3f}  {shown}"
                     style = _STYLES.get(entry.verdict)
                     out.line(out.paint(text, style) if style else text)
     except FormatError as error:
