@@ -6,16 +6,18 @@ import argparse
 import sys
 from pathlib import Path
 
+from gateway.demo.play import run_tour
 from gateway.demo.postgres import NoServer
-from gateway.demo.tour import TourFailed, run_tour
+from gateway.demo.tour import TourFailed
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "demo",
         help="a narrated tour: mask, block, hold, approve, record",
-        description="Start a throw-away PostgreSQL and a gateway in front of it, drive real "
-        "clients through it, and show what was recorded. Everything listens on 127.0.0.1 only.",
+        description="Start a throw-away PostgreSQL, an OpenSSH server with a repository, and a "
+        "gateway in front of them, drive real clients through it, and show what was recorded. "
+        "Everything listens on 127.0.0.1 only.",
     )
     parser.add_argument(
         "--stay", action="store_true", help="leave it running and print commands to paste"

@@ -16,10 +16,10 @@ Host *
     HostName {host}
     Port {port}
     User {user}
-    IdentityFile {key}
+    IdentityFile "{key}"
     IdentitiesOnly yes
     IdentityAgent none
-    UserKnownHostsFile {folder}/known_hosts
+    UserKnownHostsFile "{folder}/known_hosts"
     GlobalKnownHostsFile /dev/null
     StrictHostKeyChecking yes
     UpdateHostKeys no
@@ -64,7 +64,7 @@ class GitClient:
 
     ``key`` is its private key; without one it makes its own. A certificate
     beside it, ``<key>-cert.pub``, is used as OpenSSH does. ``extra`` goes into
-    the ssh configuration. ``clock`` fixes the dates of commits.
+    the ssh configuration.
     """
 
     def __init__(
@@ -81,7 +81,6 @@ class GitClient:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.host, self.port, self.user = host, port, user
-        self.host_key = host_key
         if key is None:
             key = folder / "id_ed25519"
             if not key.exists():
@@ -96,11 +95,16 @@ class GitClient:
         self.ssh_config.write_text(
             extra + SSH_CONFIG.format(host=host, port=port, user=user, key=key, folder=folder)
         )
-        (folder / "known_hosts").write_text(
-            f"[{host}]:{port} {host_key}\n{host} {host_key}\n" if host_key else ""
-        )
+        self.trust(host_key)
         self.git_config = folder / "gitconfig"
         self.git_config.write_text(GIT_CONFIG)
+
+    def trust(self, host_key: str) -> None:
+        """The only key that the host may show from now on; "" for none."""
+        self.host_key = host_key
+        (self.folder / "known_hosts").write_text(
+            f"[{self.host}]:{self.port} {host_key}\n" if host_key else ""
+        )
 
     @property
     def public_key(self) -> str:

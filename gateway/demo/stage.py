@@ -1,4 +1,5 @@
-"""What the demo plays on: a PostgreSQL, a configuration, a running gateway."""
+"""What the demo plays on: a PostgreSQL, an OpenSSH server with a repository where
+there is one to start, a configuration, a running gateway."""
 
 from __future__ import annotations
 
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+import protocols
 from gateway.demo.certificate import write_certificate
+from gateway.demo.git_scene import GitScene
 from gateway.demo.issuer import DemoIssuer
 from gateway.demo.postgres import NoServer, Server, free_port
 
@@ -65,7 +68,8 @@ tls = "disable"
 
 @dataclass(slots=True)
 class Stage:
-    """A running demo. ``environment`` is for subprocesses."""
+    """A running demo. ``environment`` is for subprocesses. ``git`` is None where
+    ``no_git`` says why."""
 
     folder: Path
     server: Server
@@ -74,6 +78,8 @@ class Stage:
     port: int
     gateway: subprocess.Popen[bytes]
     environment: dict[str, str]
+    git: GitScene | None
+    no_git: str
 
     def tool(self, name: str) -> str:
         """A PostgreSQL client program: the machine's, else that of the server
@@ -90,11 +96,14 @@ def stage(folder: Path) -> Iterator[Stage]:
     if (folder / "gateway.toml").exists() or not folder.exists():
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True, exist_ok=True)
-    with Server() as server:
+    with Server() as server, contextlib.ExitStack() as stack:
+        scene, no_git = _scene(folder)
+        if scene is not None:
+            stack.callback(scene.stop)
         issuer = DemoIssuer(folder / "issuer")
         people = DemoIssuer(folder / "people", iss=PEOPLE)
         port = free_port()
-        _write(folder, server, issuer, port)
+        _write(folder, server, issuer, port, scene)
         _fill(server)
         environment = os.environ | {
             "WIREWARDEN_CONFIG": str(folder / "gateway.toml"),
@@ -103,7 +112,7 @@ def stage(folder: Path) -> Iterator[Stage]:
         }
         gateway = _start(folder, environment)
         try:
-            yield Stage(folder, server, issuer, people, port, gateway, environment)
+            yield Stage(folder, server, issuer, people, port, gateway, environment, scene, no_git)
         finally:
             if gateway.poll() is None:
                 gateway.send_signal(signal.SIGTERM)
@@ -114,12 +123,27 @@ def stage(folder: Path) -> Iterator[Stage]:
                     gateway.wait()
 
 
-def _write(folder: Path, server: Server, issuer: DemoIssuer, port: int) -> None:
+def _scene(folder: Path) -> tuple[GitScene | None, str]:
+    """The git half, or why there is none: the tour goes on without it."""
+    if "git-ssh" not in protocols.NAMES:
+        return None, "this gateway does not serve git-ssh"
+    try:
+        return GitScene(folder).start(), ""
+    except NoServer as error:
+        return None, str(error)
+
+
+def _write(
+    folder: Path, server: Server, issuer: DemoIssuer, port: int, scene: GitScene | None
+) -> None:
     write_certificate(folder)
     secret = folder / "upstream-password"
     secret.touch(mode=0o600)
     secret.write_text(server.password)
-    (folder / "policy.toml").write_text(_resource("policy.toml"))
+    rules = _resource("policy.toml")
+    if scene is not None:
+        rules += _resource("git-rules.toml")
+    (folder / "policy.toml").write_text(rules)
     (folder / "gateway.toml").write_text(
         CONFIG.format(
             port=port,
@@ -129,6 +153,7 @@ def _write(folder: Path, server: Server, issuer: DemoIssuer, port: int) -> None:
             host=server.host,
             upstream=server.port,
         )
+        + (scene.config if scene is not None else "")
     )
 
 

@@ -12,9 +12,8 @@ import shlex
 import subprocess
 import sys
 import time
-from pathlib import Path
 
-from gateway.demo.stage import Stage, stage
+from gateway.demo.stage import Stage
 
 STEP_SECONDS = 30.0
 
@@ -132,7 +131,7 @@ class Tour:
     def held(self) -> None:
         self.voice.title("3. An UPDATE is held until a person approves exactly that")
         waiting = self._psql("UPDATE orders SET status = 'paid' WHERE id = 7")
-        approval = self._wait_for_approval()
+        approval = self.wait_for_approval()
         self.command("gateway approvals list", approval)
         self.command(f"gateway approvals show {approval}", "status = 'paid'")
         self.voice.say("The agent can't approve its own request:")
@@ -145,7 +144,8 @@ class Tour:
         self._check(self._finish(waiting), ("UPDATE 1",), ())
         self.psql("SELECT id, status FROM orders WHERE id = 7", "paid")
 
-    def _wait_for_approval(self) -> str:
+    def wait_for_approval(self) -> str:
+        """The id of what is held now. Raises TourFailed when nothing is."""
         end = time.monotonic() + STEP_SECONDS
         while time.monotonic() < end:
             done = subprocess.run(
@@ -203,42 +203,3 @@ class Tour:
             check=False,
         )
         return done.stdout
-
-
-def run_tour(folder: Path, *, stay: bool) -> None:
-    """Play it all; with ``stay`` wait for Ctrl-C at the end. Raises
-    TourFailed and NoServer."""
-    voice = Voice()
-    began = time.monotonic()
-    voice.say("starting a throw-away PostgreSQL and a gateway in front of it …")
-    with stage(folder) as on:
-        tour = Tour(on, voice)
-        voice.say(f"both are up after {time.monotonic() - began:.1f} s")
-        for step in (tour.masked, tour.blocked, tour.held, tour.recorded):
-            step()
-        voice.title("That was the main job")
-        voice.say(f"configuration, policy and recordings are in {folder}")
-        if stay:
-            _stay(tour, voice)
-
-
-def _stay(tour: Tour, voice: Voice) -> None:
-    on = tour.on
-    done = subprocess.run(
-        [sys.executable, "-m", "gateway.cli", "ticket", "--ttl", "8h"],
-        capture_output=True,
-        text=True,
-        env=on.environment | {"WIREWARDEN_TOKEN": tour.agent},
-        check=True,
-    )
-    (on.folder / "dba.token").write_text(tour.dba)
-    voice.title("It stays up. Paste into another terminal (Ctrl-C here ends it):")
-    config = on.folder / "gateway.toml"
-    print(f"PGPASSWORD={done.stdout.strip()} {tour.psql_line}")
-    print(f"gateway approvals list -c {config}")
-    print(f"gateway approvals approve AP-2 -c {config} --token-file {on.folder / 'dba.token'}")
-    print(f"recorder list --dir {on.folder / 'state'}", flush=True)
-    try:
-        on.gateway.wait()
-    except KeyboardInterrupt:
-        print()
