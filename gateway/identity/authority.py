@@ -24,6 +24,7 @@ from gateway.identity.keys import (
     parse_verifier,
 )
 from gateway.identity.oidc import Issuers
+from gateway.identity.ssh_keys import SshKeys
 from gateway.identity.tickets import PREFIX, Tickets
 from gateway.policy.principal import Principal
 from gateway.secrets.references import Secret, SecretUnavailable
@@ -35,13 +36,15 @@ _LONGEST = 16 << 10
 
 
 class Authority:
-    """Proves principals. ``tickets`` is where the command line mints them."""
+    """Proves principals. ``tickets`` and ``ssh_keys.authority`` are where the command
+    line has them minted and certified."""
 
     def __init__(self, config: Config, world: World) -> None:
         self._config = config
         self._issuers = Issuers(config.issuers, world)
         self._bindings = Bindings(config.state, world)
         self.tickets = Tickets(config.state, world)
+        self.ssh_keys = SshKeys(config, world, self.local)
         self._world = world
         self._print_key = world.chance(32)
         self._derived: dict[str, tuple[bytes, Verifier]] = {}
@@ -58,10 +61,17 @@ class Authority:
             # ``prove``, where the reason reaches the log.
             return Offer()
 
+    def accepts_key(self, blob: bytes, peer: str) -> bool:
+        """Whether ``prove`` would accept the public key or certificate ``blob`` of a
+        client at ``peer`` now. Any thread may ask; it takes no waiting."""
+        return self.ssh_keys.accepts(blob, peer)
+
     async def prove(self, proof: Proof, peer: str) -> Principal:
         """The principal behind ``proof``, which came from the IP address
         ``peer``; Refused otherwise. A ``peer`` of "" (the command line on this
         machine) binds no token to an address."""
+        if proof.key:
+            return self.ssh_keys.prove(proof.key, peer)
         if proof.scram:
             return self.local(proof.claimed)
         if proof.secret is None:
@@ -87,7 +97,7 @@ class Authority:
         return self.local(proof.claimed)
 
     def local(self, name: str) -> Principal:
-        """The local principal ``name``, whose password was checked."""
+        """The local principal ``name``, whose password or key was checked."""
         found = self._config.principals.get(name)
         if found is None:
             raise Refused("no local principal of that name")
@@ -103,6 +113,8 @@ class Authority:
         """The principal's verifier: written down, or behind a reference, where
         a password does as well and is turned into one that lasts as long as
         the password and this process."""
+        if not principal.password:
+            raise Refused(f"principal {principal.name} has keys, and no password")
         if not isinstance(principal.password, Secret):
             return parse_verifier(principal.password)
         try:
