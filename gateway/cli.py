@@ -19,12 +19,13 @@ COMMANDS: Final = (
     "policy",
     "approvals",
     "ticket",
+    "ssh-cert",
     "password",
     "demo",
     "worker",
 )
-"""Each is a module of ``gateway.commands`` with ``add(subparsers)``, which sets
-``run``: arguments to exit code."""
+"""Each is a module of ``gateway.commands`` (with ``_`` for ``-``) with ``add(subparsers)``,
+which sets ``run``: arguments to exit code."""
 
 EPILOG = (
     "exit codes: 0 done, 1 failed, 2 wrong usage, 3 the answer is no (blocked, denied, refused)"
@@ -44,7 +45,7 @@ def parser(only: str = "") -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=built)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in (only,) if only in COMMANDS else COMMANDS:
-        import_module(f"gateway.commands.{name}").add(commands)
+        import_module(f"gateway.commands.{name.replace('-', '_')}").add(commands)
     return top
 
 

@@ -5,24 +5,41 @@ from __future__ import annotations
 from gateway.config import Config
 from gateway.identity.keys import is_verifier
 from gateway.secrets.errors import SecretUnavailable
+from gateway.secrets.key_pieces import key_pieces
 from gateway.secrets.references import Secret
 
 
 def held_secrets(config: Config) -> list[bytes]:
     """Every target's credential, and every local principal's password that is
-    behind a reference. Raises SecretUnavailable, which names the reference:
-    a gateway that can't read its secrets can't keep them either."""
-    references = {f"target {name}": t.password for name, t in config.targets.items()}
-    references |= {
+    behind a reference. Of a private key these are its lines and numbers; a
+    certificate is no secret, but it must be there. Raises SecretUnavailable, which
+    names the reference: a gateway that can't read its secrets can't keep them either."""
+    passwords = {f"target {name}": t.password for name, t in config.targets.items()}
+    passwords |= {
         f"principal {name}": p.password
         for name, p in config.principals.items()
         if isinstance(p.password, Secret)
     }
-    held = []
-    for owner, secret in references.items():
-        if secret is not None:
+    resolved = [
+        _resolved(f"the password of {owner}", secret)
+        for owner, secret in passwords.items()
+        if secret is not None
+    ]
+    held = [raw for raw in resolved if not is_verifier(raw.decode("utf-8", "backslashreplace"))]
+    for name, target in config.targets.items():
+        if target.key is not None:
+            raw = _resolved(f"the key of target {name}", target.key)
             try:
-                held.append(secret.resolve().reveal())
-            except SecretUnavailable as error:
-                raise SecretUnavailable(f"the password of {owner}: {error}") from None
-    return [raw for raw in held if not is_verifier(raw.decode("utf-8", "backslashreplace"))]
+                held += key_pieces(raw)
+            except ValueError as error:
+                raise SecretUnavailable(f"the key of target {name}: {target.key} {error}") from None
+        if target.certificate is not None:
+            _resolved(f"the certificate of target {name}", target.certificate)
+    return held
+
+
+def _resolved(what: str, secret: Secret) -> bytes:
+    try:
+        return secret.resolve().reveal()
+    except SecretUnavailable as error:
+        raise SecretUnavailable(f"{what}: {error}") from None

@@ -13,6 +13,7 @@ import trio
 from gateway.commands import CommandError
 from gateway.identity.authority import Authority
 from gateway.identity.errors import Refused
+from gateway.identity.tickets import PREFIX
 from gateway.policy.principal import Principal
 from protocols.contract import Proof
 
@@ -35,11 +36,17 @@ def add_proof(parser: argparse.ArgumentParser) -> None:
 
 def prove(authority: Authority, arguments: argparse.Namespace) -> Principal:
     """The principal behind the arguments; CommandError when there is none."""
+    return prove_with(authority, arguments)[0]
+
+
+def prove_with(authority: Authority, arguments: argparse.Namespace) -> tuple[Principal, bool]:
+    """As ``prove``, and whether a ticket was the proof: what is given in exchange for
+    one may not outlive it."""
     secret = _secret(arguments)
     try:
         proof = Proof(0, claimed=arguments.name, secret=secret.encode())
         # No peer address: a token that is bound to where it is used is not bound to here.
-        return trio.run(authority.prove, proof, "")
+        return trio.run(authority.prove, proof, ""), secret.startswith(PREFIX)
     except Refused as refused:
         raise CommandError(f"you are not who you say: {refused.reason}", 3) from refused
 

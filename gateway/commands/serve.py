@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import shutil
 import socket
 import ssl
 import sys
@@ -79,6 +80,12 @@ def serve_here(config: Config, post: Post) -> int:
 def check_loadable(config: Config, *, secrets: bool = True) -> None:
     """Everything that can be wrong before the first connection; without
     ``secrets`` those are not asked for."""
+    needs_git = [name for name, target in config.targets.items() if target.key is not None]
+    if needs_git and shutil.which("git") is None:
+        raise CommandError(
+            f"target {needs_git[0]} is a git server, and there is no git program on PATH to look "
+            "into pushes with: install git"
+        )
     try:
         load_policy(config)
         if secrets:

@@ -8,10 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from gateway.config import load_config
+from gateway.addresses import Address
+from gateway.commands import CommandError
+from gateway.commands.serve import check_loadable
+from gateway.config import Config, LimitsConfig, RecordingConfig, TargetConfig, load_config
 from gateway.config_text import GATEWAY, POLICY
 from gateway.held import held_secrets
+from gateway.key_file import own_key
 from gateway.secrets.errors import SecretUnavailable
+from gateway.secrets.references import Secret
 
 
 @pytest.fixture
@@ -47,3 +52,41 @@ def test_check_warns_where_serve_refuses(config: Path, command: str, code: int) 
     assert done.returncode == code
     assert "the password of" in done.stderr
     assert "_PASSWORD is not set" in done.stderr
+
+
+def test_keys_of_targets(tmp_path: Path) -> None:
+    """The key's own lines are held, its certificate must be there."""
+    own_key(tmp_path / "key")
+    key, none = Secret("ref+file://key", tmp_path), Secret("ref+file://none", tmp_path)
+
+    def config(**change: Secret) -> Config:
+        target = TargetConfig("repo", "git-ssh", Address("h", 22), "git", None, **change)  # type: ignore[arg-type]
+        return Config(
+            tmp_path, tmp_path, tmp_path, 1, RecordingConfig(), LimitsConfig(), (), {}, {},
+            {"repo": target},
+        )  # fmt: skip
+
+    held = held_secrets(config(key=key))
+    lines = (tmp_path / "key").read_bytes().splitlines()[1:-1]
+    assert set(lines) <= set(held)
+    with pytest.raises(SecretUnavailable, match=r"the certificate of target repo: .*none"):
+        held_secrets(config(key=key, certificate=none))
+    with pytest.raises(SecretUnavailable, match=r"the key of target repo: .*none"):
+        held_secrets(config(key=none))
+    (tmp_path / "bad").write_text("hunter2")
+    with pytest.raises(SecretUnavailable, match=r"the key of target repo: .*bad is not a") as why:
+        held_secrets(config(key=Secret("ref+file://bad", tmp_path)))
+    assert "hunter2" not in str(why.value)
+
+
+def test_a_git_server_needs_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = TargetConfig(
+        "repo", "git-ssh", Address("h", 22), "git", None, key=Secret("ref+env://K", tmp_path)
+    )
+    config = Config(
+        tmp_path, tmp_path, tmp_path, 1, RecordingConfig(), LimitsConfig(), (), {}, {},
+        {"repo": target},
+    )  # fmt: skip
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CommandError, match=r"target repo is a git server, .* install git"):
+        check_loadable(config, secrets=False)
