@@ -53,9 +53,8 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--size",
         type=_count,
-        default=usual.size,
         metavar="MB",
-        help="of a COPY (default %(default)s)",
+        help=f"of a COPY (default {usual.size}) and of a repository (default {usual.git_size})",
     )
     run.add_argument(
         "--sessions",
@@ -101,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             Settings(),
             rounds=args.rounds,
             seconds=args.seconds,
-            size=args.size,
+            size=args.size or Settings().size,
+            git_size=args.size or Settings().git_size,
             sessions=args.sessions,
         )
     return run(chosen, settings, args.json)

@@ -12,7 +12,7 @@ from pathlib import Path
 BLOB = 1 << 18
 TEXT_SHARE = 4
 """One blob in so many is text."""
-BLOBS_PER_COMMIT = 40
+BLOBS_PER_COMMIT = 8
 WORDS = (
     b"gateway session record verdict approve lane frame carrier upstream client "
     b"policy mask hold block allow ref pack tree blob commit branch tag fetch push"

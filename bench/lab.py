@@ -41,7 +41,8 @@ SERVER_SETTINGS = {"max_connections": "1300", "shared_buffers": "256MB", "autova
 @dataclass(frozen=True, slots=True)
 class Settings:
     """``seconds`` per measurement, ``size`` in MB of a COPY, ``rows`` of a
-    result, ``sessions`` that idle, ``clients`` of pgbench, ``scale`` of its data."""
+    result, ``sessions`` that idle, ``clients`` of pgbench, ``scale`` of its data,
+    ``git_size`` in MB of a repository, ``clones`` at once."""
 
     rounds: int = 3
     seconds: int = 1
@@ -50,13 +51,24 @@ class Settings:
     sessions: int = 1000
     clients: tuple[int, ...] = (1, 8, 32)
     scale: int = 10
+    git_size: int = 100
+    clones: int = 100
     smoke: bool = False
 
     @classmethod
     def of_smoke(cls) -> Settings:
         """The least of everything: for correctness, not for time."""
         return cls(
-            rounds=1, seconds=1, size=2, rows=2000, sessions=10, clients=(2,), scale=1, smoke=True
+            rounds=1,
+            seconds=1,
+            size=2,
+            rows=2000,
+            sessions=10,
+            clients=(2,),
+            scale=1,
+            git_size=2,
+            clones=6,
+            smoke=True,
         )
 
 

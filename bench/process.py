@@ -12,10 +12,12 @@ QUIET_SECONDS = 0.1
 
 
 class Meter:
-    """A process and its descendants. CPU of descendants that ended is lost."""
+    """A process and its descendants. CPU of descendants that ended is lost, but
+    with ``ended`` where their parents have waited for them."""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, *, ended: bool = False) -> None:
         self.pid = pid
+        self._ended = ended
 
     def _tree(self) -> list[int]:
         found, waiting = [], [self.pid]
@@ -37,7 +39,7 @@ class Meter:
                 fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            total += int(fields[11]) + int(fields[12])
+            total += sum(map(int, fields[11:15] if self._ended else fields[11:13]))
         return total / TICK
 
     def _status(self, key: str) -> int:

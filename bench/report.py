@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from bench.figures import SCHEMA, Case, Metric, Outcome, Spread
 from bench.lab import Settings
 
-TO = ("direct", "pgbouncer")
+TO = ("direct", "pgbouncer", "proxyjump")
 """What ratios are to."""
 NOISE = 0.25
 """Spread between rounds, as a part of the median, from which a case is called noisy."""

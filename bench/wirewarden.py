@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -52,6 +53,8 @@ database = "{database}"
 tls = "disable"
 """
 
+LISTENS = re.compile(r"gateway: (ready|[a-z0-9-]+ on)\b")
+
 
 def rules(*, masks: bool = True) -> str:
     """The policy of the bench, with or without its rules that mask."""
@@ -86,34 +89,14 @@ def write_config(folder: Path, server: Server, durability: str, *, masks: bool =
     return Door(port, "agent", issuer.token("agent", seconds=86400))
 
 
-class Wirewarden(Process):
-    """One worker, the policy of the bench, recording ``os`` or ``disk``.
-
-    ``stop`` verifies all that was recorded since the start.
-    """
-
-    def __init__(self, server: Server, durability: str) -> None:
-        super().__init__()
-        self.name = f"gateway {durability}"
-        self._server = server
-        self._durability = durability
-
-    def start(self) -> None:
-        folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-gateway-"))
-        self.door = write_config(folder, self._server, self._durability)
-        self._launch(
-            [sys.executable, "-m", "gateway.cli", "serve", "-c", folder / "gateway.toml"],
-            lambda said: "gateway: ready" in said,
-        )
+class Gateway(Process):
+    """A gateway of any protocol. ``stop`` verifies all that was recorded since
+    the start."""
 
     def stop(self) -> list[Check]:
         """End it, verify every recording that it made, remove them."""
         code = self._end()
-        said = [
-            line
-            for line in self.output().splitlines()
-            if not line.startswith(("gateway: postgres on", "gateway: ready"))
-        ]
+        said = [line for line in self.output().splitlines() if not LISTENS.match(line)]
         checks = [
             Check(
                 f"{self.name} ended well",
@@ -157,3 +140,21 @@ class Wirewarden(Process):
             why = f"{bad[0]['status']}: {bad[0]['message']}" if bad else done.stderr.strip()
             detail += f"; exit code {done.returncode}, {len(bad)} bad; {why}"
         return Check(name, good, detail)
+
+
+class Wirewarden(Gateway):
+    """One worker, the policy of the bench, recording ``os`` or ``disk``."""
+
+    def __init__(self, server: Server, durability: str) -> None:
+        super().__init__()
+        self.name = f"gateway {durability}"
+        self._server = server
+        self._durability = durability
+
+    def start(self) -> None:
+        folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-gateway-"))
+        self.door = write_config(folder, self._server, self._durability)
+        self._launch(
+            [sys.executable, "-m", "gateway.cli", "serve", "-c", folder / "gateway.toml"],
+            lambda said: "gateway: ready" in said,
+        )

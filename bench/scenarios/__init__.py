@@ -7,6 +7,7 @@ from bench.scenario import Scenario
 from bench.scenarios import (
     connect,
     copying,
+    git,
     idle,
     masking,
     pgbench,
@@ -26,4 +27,5 @@ ALL: tuple[Scenario, ...] = (
     *masking.SCENARIOS,
     *recording.SCENARIOS,
     *straight.SCENARIOS,
+    *git.SCENARIOS,
 )
