@@ -41,8 +41,9 @@ class CommitSeen:
 
 @dataclass(frozen=True, slots=True)
 class PathChange:
-    """A path that differs. ``how`` is ``A`` added, ``M`` modified, ``D`` deleted,
-    ``T`` type or mode changed. ``mode`` is the new mode in octal ("" when deleted),
+    """A path that differs. ``how`` is git's letter: ``A`` added, ``M`` modified (its
+    mode counts), ``D`` deleted, ``T`` of another type (file, symbolic link, submodule).
+    ``mode`` is the new mode in octal ("" when deleted),
     ``plus`` and ``minus`` lines, None where they are not known or it is binary;
     ``size`` the new blob's bytes, None where it is not in the pack."""
 
@@ -67,11 +68,15 @@ class SecretSeen:
 @dataclass(frozen=True, slots=True)
 class UpdateSeen:
     """What one update does. ``forced``: the old tip is not an ancestor of the new
-    one (git merge-base --is-ancestor); None where nobody could say. ``added`` and
-    ``lost`` are capped; the counts are not, and None where they are not known.
+    one (git merge-base --is-ancestor); None where nobody could say, True for a
+    delete, False for a creation. ``added`` and ``lost`` are capped, nearest to the tip
+    first; the counts are not, and None where they are not known. ``added`` are
+    commits new to the ref, or for a creation new to the upstream. ``lost`` are those that
+    the new tip does not reach; for a delete, that no other ref reaches.
     ``paths`` are all paths that differ between the old and the new tip, or that any
-    added commit changes against its parents; ``whole`` False: there may be others,
-    ``why`` says why."""
+    added commit changes (git diff-tree; of a merge, what differs from every parent),
+    sorted; ``how`` and the numbers are those between the tips, or of the commit nearest
+    to the new tip.  ``whole`` False: something of this is not known, ``why`` says why."""
 
     update: RefUpdate
     forced: bool | None
@@ -88,8 +93,11 @@ class UpdateSeen:
 class Survey:
     """``refusal``: why no rule may let this push through (a broken pack, an
     object that no pushed ref reaches), "" when there is no such reason.
-    ``largest`` is the size of the largest new blob. ``symlinks`` and ``submodules``
-    are paths. ``missed`` says what could not be looked into, "" for nothing."""
+    ``objects`` and ``commits`` count what is in the pack; ``authors`` and ``committers``
+    (``Name <mail>``) are those of all added commits. ``largest`` is the size in bytes of the
+    largest new blob. ``symlinks`` and ``submodules`` are paths that the push adds or
+    changes. ``missed`` says what could not be looked into, "" for nothing: then any of
+    these may lack something."""
 
     updates: tuple[UpdateSeen, ...]
     refusal: str = ""

@@ -1,0 +1,86 @@
+"""The words between the inquiry, which speaks to the upstream, and the examination,
+which reads objects in a process apart: what to fetch, what came, and the bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from typing import Protocol as Interface
+
+
+class Listed(NamedTuple):
+    """An object of a pack. ``kind``: ``commit``, ``tree``, ``blob`` or ``tag``."""
+
+    oid: bytes
+    kind: str
+    size: int
+
+
+class Store(Interface):
+    """The objects of all packs that came so far."""
+
+    def read(self, oid: bytes) -> tuple[str, bytes]:
+        """Kind and content. KeyError when it is not at hand; ObjectError when it is too
+        large to be read whole."""
+
+    def has(self, oid: bytes) -> bool: ...
+
+    def secrets(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, tuple[str, ...]]]:
+        """The blobs among ``oids`` in which secrets of these kinds were found."""
+
+    def lines(
+        self, pairs: Sequence[tuple[bytes | None, bytes | None]]
+    ) -> list[tuple[int, int] | None]:
+        """Lines that were added and removed between blobs (None: nothing), None for a
+        pair that is binary."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch:
+    """One ``fetch`` of protocol v2, ids in hex. ``filter`` and ``deepen`` "" and 0 for none."""
+
+    purpose: str
+    wants: tuple[str, ...]
+    haves: tuple[str, ...] = ()
+    filter: str = ""
+    deepen: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Came:
+    """What a Fetch brought. ``failed`` says why it brought nothing or not all;
+    ``begun`` that objects were on their way all the same. ``cut``: the history ends
+    early, by ``deepen``."""
+
+    listing: tuple[Listed, ...] = ()
+    failed: str = ""
+    begun: bool = False
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How much is looked at. Past a bound the survey says that it is not whole."""
+
+    haves: int = 2048
+    """Commits named to the upstream as known in one fetch."""
+    queries: int = 100
+    """Fetches of ancestry, two for an update at most."""
+    bases: int = 256
+    """Commits whose trees are fetched to compare with."""
+    trees: int = 1024
+    """Single trees fetched on top, in up to three rounds."""
+    visited: int = 20_000_000
+    """Entries of trees that are looked at."""
+    paths: int = 100_000
+    """Paths of one update that are told."""
+    commits_shown: int = 100
+    """Commits of one update that are told, added and lost each."""
+    names: int = 1000
+    """Authors, symbolic links, submodules, secrets that are told."""
+    files: int = 200
+    """Files of one push whose lines are counted."""
+    deepen: int = 500
+    """Commits fetched of a history that has nothing in common with the push."""

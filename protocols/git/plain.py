@@ -1,0 +1,108 @@
+"""A Survey as plain lists, for the way between two processes, and back.
+
+What comes back is checked: the other process reads what peers wrote.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple
+from typing import TypeVar
+
+from protocols.git.survey import (
+    CommitSeen,
+    PathChange,
+    RefUpdate,
+    SecretSeen,
+    Survey,
+    UpdateSeen,
+)
+
+T = TypeVar("T")
+
+
+def to_plain(survey: Survey) -> object:
+    return astuple(survey)
+
+
+def from_plain(plain: object) -> Survey:
+    """Raises ValueError for what ``to_plain`` does not make."""
+    updates, refusal, objects, commits, authors, committers, secrets, *rest = _row(plain, 11)
+    largest, symlinks, submodules, missed = rest
+    return Survey(
+        _rows(updates, _update),
+        _text(refusal),
+        _number(objects),
+        _number(commits),
+        _rows(authors, _text),
+        _rows(committers, _text),
+        _rows(secrets, lambda each: SecretSeen(*map(_text, _row(each, 3)))),
+        _number(largest),
+        _rows(symlinks, _text),
+        _rows(submodules, _text),
+        _text(missed),
+    )
+
+
+def updates_from_plain(plain: object) -> tuple[RefUpdate, ...]:
+    return _rows(plain, lambda each: RefUpdate(*map(_text, _row(each, 3))))
+
+
+def _update(plain: object) -> UpdateSeen:
+    update, forced, added, added_count, lost, lost_count, paths, whole, why = _row(plain, 9)
+    return UpdateSeen(
+        RefUpdate(*map(_text, _row(update, 3))),
+        None if forced is None else _flag(forced),
+        _rows(added, _commit),
+        _perhaps(added_count),
+        _rows(lost, _commit),
+        _perhaps(lost_count),
+        _rows(paths, _path),
+        _flag(whole),
+        _text(why),
+    )
+
+
+def _commit(plain: object) -> CommitSeen:
+    oid, author, committer, time, subject = _row(plain, 5)
+    return CommitSeen(_text(oid), _text(author), _text(committer), _number(time), _text(subject))
+
+
+def _path(plain: object) -> PathChange:
+    path, how, mode, plus, minus, size, binary = _row(plain, 7)
+    numbers = _perhaps(plus), _perhaps(minus), _perhaps(size)
+    return PathChange(_text(path), _text(how), _text(mode), *numbers, _flag(binary))
+
+
+def _row(plain: object, length: int) -> Sequence[object]:
+    if not isinstance(plain, (list, tuple)) or len(plain) != length:
+        raise ValueError("not a row of a survey")
+    return plain
+
+
+def _rows(plain: object, one: Callable[[object], T]) -> tuple[T, ...]:
+    if not isinstance(plain, (list, tuple)):
+        raise ValueError("not rows of a survey")
+    return tuple(map(one, plain))
+
+
+def _text(plain: object) -> str:
+    if not isinstance(plain, str):
+        raise ValueError("not a text of a survey")
+    return plain
+
+
+def _flag(plain: object) -> bool:
+    if not isinstance(plain, bool):
+        raise ValueError("not a flag of a survey")
+    return plain
+
+
+def _number(plain: object) -> int:
+    if not isinstance(plain, int) or isinstance(plain, bool):
+        raise ValueError("not a number of a survey")
+    return plain
+
+
+def _perhaps(plain: object) -> int | None:
+    return None if plain is None else _number(plain)
