@@ -33,10 +33,9 @@ def unseen(updates: tuple[RefUpdate, ...], why: str) -> Survey:
 
 
 def _unseen(update: RefUpdate, why: str) -> UpdateSeen:
-    changed = not update.creates and not update.deletes
     return UpdateSeen(
         update,
-        forced=None if changed else False,
+        forced=False if update.creates else True if update.deletes else None,
         added_count=0 if update.deletes else None,
         lost_count=0 if update.creates else None,
         whole=False,
