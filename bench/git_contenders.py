@@ -202,7 +202,7 @@ class GitGateway(Gateway):
             host_key=" ".join((folder / "host-key.pub").read_text().split()[:2]),
         )  # fmt: skip
         done = subprocess.run(
-            [sys.executable, "-m", "gateway.cli", "ssh-cert", "--key",
+            [sys.executable, "-m", "gateway.cli", "ssh-cert", "--ttl", "12h", "--key",
              f"{self.client.key}.pub", "-c", config],
             capture_output=True,
             text=True,
@@ -211,7 +211,6 @@ class GitGateway(Gateway):
         )  # fmt: skip
         if done.returncode:
             raise BenchFault(f"no certificate: {done.stderr.strip()}")
-        Path(f"{self.client.key}-cert.pub").write_text(done.stdout)
 
 
 MAKERS: Mapping[str, Callable[[SshServer, Path], GitContender]] = {

@@ -141,13 +141,11 @@ repositories = ["org/*"]
     def ssh_cert(self, key: Path, token: str = "") -> Path:
         """A certificate for the key beside it, as ``gateway ssh-cert`` gives it."""
         done = self.gateway(
-            "ssh-cert", "--key", f"{key}.pub",
+            "ssh-cert", "--key", f"{key}.pub", "--ttl", "2h",
             env=os.environ | {"WIREWARDEN_TOKEN": token or self.token()},
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-        certificate = Path(f"{key}-cert.pub")
-        certificate.write_text(done.stdout)
-        return certificate
+        return Path(f"{key}-cert.pub")
 
     def ticket(self, token: str = "") -> str:
         """A password for the prompt."""

@@ -96,15 +96,20 @@ class GitScene:
         """Of the repository, through the gateway."""
         return self.client.url(f"{REPOSITORY}.git")
 
-    @property
-    def certificate(self) -> Path:
-        return Path(f"{self.client.key}-cert.pub")
-
     def certify(self, environment: Mapping[str, str], token: str) -> str:
         """``gateway ssh-cert`` for the agent's key; the line as it is typed.
         Raises NoServer."""
         done = subprocess.run(
-            [sys.executable, "-m", "gateway.cli", "ssh-cert", "--key", f"{self.client.key}.pub"],
+            [
+                sys.executable,
+                "-m",
+                "gateway.cli",
+                "ssh-cert",
+                "--ttl",
+                "8h",
+                "--key",
+                f"{self.client.key}.pub",
+            ],
             capture_output=True,
             text=True,
             env=dict(environment) | {"WIREWARDEN_TOKEN": token},
@@ -112,9 +117,7 @@ class GitScene:
         )
         if done.returncode:
             raise NoServer(f"no certificate: {done.stderr.strip()}")
-        self.certificate.write_text(done.stdout)
-        key = self.client.key.name
-        return f"gateway ssh-cert --key {key}.pub > {self.certificate.name}"
+        return f"gateway ssh-cert --key {self.client.key.name}.pub"
 
     def tip(self, ref: str) -> str:
         """What the server itself has; "" for nothing."""
