@@ -15,7 +15,8 @@ from gateway.policy.words import nearest
 from protocols.contract import Effect, EffectKind, Fact, FactKind, Parameter, Part, Phase
 
 VERDICTS = ("allow", "mask", "hold", "block", "deny")
-TEXT_KEYS = ("sql", "text")
+TEXT_KEYS = ("sql", "git", "text")
+"""``text`` takes the family of ``action``, or the only one; the others are families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def _what(given: Table, families: Families) -> tuple[str, str | None, str | None
         key, text = texts[0]
         if facts is not None or effects is not None or complete is not None:
             given.fault("facts" if facts else None, f'"{key}" already says what is judged')
-        family = action.partition(".")[0] if action else "sql" if key == "sql" else ""
+        family = action.partition(".")[0] if action else "" if key == "text" else key
         if not family and len(families) == 1:
             family = next(iter(families))
         if family not in families:
@@ -111,7 +112,7 @@ def _what(given: Table, families: Families) -> tuple[str, str | None, str | None
         return family, action, text, None
     if action is None:
         if "action" not in given:
-            given.fault(None, 'needs "sql" or "text", or "action" with "facts"')
+            given.fault(None, 'needs "sql", "git" or "text", or "action" with "facts"')
         return "", None, None, None
     family = action.partition(".")[0]
     known = families[family][1]
