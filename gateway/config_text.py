@@ -32,6 +32,7 @@ held = "4MiB"                # bytes that may wait behind a question
 approvals_per_principal = 20 # commands that one principal may have waiting
 dial = "10s"                 # time to reach an upstream
 failed_proofs = 20           # a minute from one address, then it is turned away
+spool = "8GiB"               # pushes that wait on disk, in each worker
 
 # Where clients connect. Off loopback tls is "require" and needs a certificate.
 [[listener]]
@@ -41,6 +42,13 @@ protocol = "postgres"
 #tls = "require"             # "require", "allow" or "off"
 #certificate = "gateway.crt" # PEM, the whole chain
 #key = "gateway.key"
+
+# git over SSH. The user name that clients log in as says which target they mean.
+#[[listener]]
+#address = "0.0.0.0:2222"
+#protocol = "git-ssh"
+#target = "app-repo"         # then the user name does not matter
+#host_key = "ssh_host_key"   # OpenSSH's form; else one is made in the state directory
 
 # Who may connect: bearers of tokens of these issuers, in the password field.
 # An issuer speaks for everyone that it gives tokens to: say with `required`
@@ -67,6 +75,8 @@ password = "ref+env://ALICE_PASSWORD"
 groups = ["dba"]
 kind = "person"              # "person", "ci" or "agent"
 #tags = { team = "data" }
+#ssh_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5Xm5ggyzC3dmWNCnNDqgTc9NbD6oeDSzvQmMCHjF2v"]
+#                            # for git; `gateway ssh-cert` certifies keys for tokens
 
 # What can be reached. Clients never see the user or the password.
 [target.prod-db]
@@ -83,6 +93,20 @@ database = "app"             # where a client goes that names none
 #durability = "disk"
 #groups = ["dba"]            # who may come in at all; else everyone who is proven
 #allow_addresses = ["169.254.10.0/24"]  # link-local ones are refused else
+
+# A git server. The gateway holds the only key to it, and judges every ref of every push.
+#[target.app-repo]
+#protocol = "git-ssh"
+#upstream = "ssh://git@github.com"      # or "ssh://git@host:22/srv/git"
+#host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"]
+#                            # or "@cert-authority ssh-ed25519 ..."; nobody else is trusted
+#known_hosts = "known_hosts" # the same, from a file that ssh-keyscan wrote
+#key = "ref+file://app-repo.key"        # private, without a passphrase
+#certificate = "ref+file://app-repo-cert.pub"
+#repositories = ["org/*"]    # who asks for others is told that there are none
+#case = "lower"              # for servers to which Org/App is org/app; else "exact"
+#max_pack = "1GiB"           # of one push
+#push_options = ["ci.skip"]  # that may be passed on; else none
 """
 
 POLICY: Final = """\

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 import gateway.config_text
+import protocols
 from gateway.config import Address, Config, ConfigErrors, load_config
 from gateway.identity.keys import verifier_text
 from gateway.policy.judge import judge
@@ -407,10 +408,19 @@ def test_the_example_loads(tmp_path: Path) -> None:
     assert set(config.targets) == {"prod-db"}
 
 
-def test_the_example_loads_with_everything_switched_on(tmp_path: Path) -> None:
+def test_the_example_loads_with_everything_switched_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    load = protocols.load
+    ssh = SimpleNamespace(settings={}, doubts=None, carrier="ssh", name="git-ssh")
+    if "git-ssh" not in protocols.NAMES:
+        monkeypatch.setattr("protocols.NAMES", (*protocols.NAMES, "git-ssh"))
+        monkeypatch.setattr("protocols.load", lambda name: ssh if name == "git-ssh" else load(name))
     (tmp_path / "policy.toml").write_text(gateway.config_text.POLICY)
-    for name in ("gateway.crt", "gateway.key", "upstream-ca.crt", "auditor.pub"):
+    for name in ("gateway.crt", "gateway.key", "upstream-ca.crt", "auditor.pub", "ssh_host_key"):
         (tmp_path / name).write_text("-")
+    key = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+    (tmp_path / "known_hosts").write_text(f"github.com ssh-ed25519 {key}\n")
     text, count = re.subn(r"(?m)^#(?=[\[a-z])", "", gateway.config_text.GATEWAY)
     assert count > 20
     text = text.replace("127.0.0.1:5432", "db.example:5432")
@@ -419,3 +429,6 @@ def test_the_example_loads_with_everything_switched_on(tmp_path: Path) -> None:
     assert config.issuers["github"].bind == "address"
     assert config.listeners[0].tls == "require"
     assert config.targets["prod-db"].groups == {"dba"}
+    assert config.listeners[1].host_key == tmp_path / "ssh_host_key"
+    assert config.targets["app-repo"].host_keys == (f"ssh-ed25519 {key}",)
+    assert len(config.principals["alice"].ssh_keys) == 1
