@@ -6,8 +6,10 @@ nothing is kept in memory for them: a second reader follows some way behind.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from protocols.wire import Mark, Move, Side
@@ -16,6 +18,8 @@ from recorder.records import StoredSpan
 
 WINDOW = 4 << 20
 """Bytes kept of what was read last, for FORWARDs that are not in order."""
+EACH = 256
+"""Bytes that an arrival takes beside its own: a peer may send single ones."""
 BACK_MAX = 64
 """How often the second reader starts anew. Gateways forward a side's bytes nearly in
 order; a file made to go to and fro costs no more than this many readings."""
@@ -85,9 +89,11 @@ class Arrivals:
 
     def _from(self, at: int, stop: int, seq: int) -> Iterator[Arrival]:
         """Arrivals that overlap ``at`` to ``stop``, of records up to ``seq``."""
-        for found in tuple(self._kept):
-            if found.stop > at and found.start < stop:
-                yield found
+        kept = self._kept
+        index = bisect_right(kept, at, key=attrgetter("stop"))
+        while index < len(kept) and kept[index].start < stop:
+            yield kept[index]
+            index += 1
         while not (self._kept and self._kept[-1].stop >= stop):
             record = self._ahead or next(self._records, None)
             self._ahead = None
@@ -98,12 +104,12 @@ class Arrivals:
                 return
             for found in self._of(record):
                 self._kept.append(found)
-                self._kept_bytes += found.stop - found.start
+                self._kept_bytes += found.stop - found.start + EACH
                 if found.stop > at and found.start < stop:
                     yield found
             while self._kept_bytes > WINDOW and len(self._kept) > 1:
                 old = self._kept.popleft()
-                self._kept_bytes -= old.stop - old.start
+                self._kept_bytes -= old.stop - old.start + EACH
                 self._dropped = old.stop
 
     def _of(self, record: Record) -> Iterator[Arrival]:
