@@ -14,6 +14,7 @@ import trio
 from gateway.commands import CommandError, add_config, read_config
 from gateway.config import Config
 from gateway.held import held_secrets
+from gateway.key_file import KeyFileError
 from gateway.listener import bind
 from gateway.listening import Listener
 from gateway.policy.errors import PolicyErrors
@@ -91,8 +92,10 @@ def check_loadable(config: Config, *, secrets: bool = True) -> None:
         if secrets:
             own_screen(held_secrets(config))
         for item in config.listeners:
-            Listener.from_config(item)
-    except (PolicyErrors, SecretUnavailable, ValueError) as errors:
+            # A check leaves nothing behind: serve makes the host key, as who it runs as.
+            if secrets or item.host_key is None or item.host_key.exists():
+                Listener.from_config(item)
+    except (PolicyErrors, SecretUnavailable, KeyFileError, ValueError) as errors:
         raise CommandError(str(errors)) from errors
     except (OSError, ssl.SSLError) as error:
         raise CommandError(str(error)) from error

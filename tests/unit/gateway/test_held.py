@@ -90,3 +90,32 @@ def test_a_git_server_needs_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CommandError, match=r"target repo is a git server, .* install git"):
         check_loadable(config, secrets=False)
+
+
+def test_a_check_makes_no_host_key(tmp_path: Path) -> None:
+    (tmp_path / "policy.toml").write_text("version = 1\n")
+    own_key(tmp_path / "key")
+    (tmp_path / "gateway.toml").write_text(
+        """\
+version = 1
+[[listener]]
+address = "127.0.0.1:0"
+protocol = "git-ssh"
+[principal.alice]
+password = "ref+env://ALICE"
+[target.repo]
+protocol = "git-ssh"
+upstream = "ssh://git@127.0.0.1:2022"
+host_keys = ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ5Xm5ggyzC3dmWNCnNDqgTc9NbD6oeDSzvQmMCHjF2v"]
+key = "ref+file://key"
+repositories = ["org/*"]
+"""
+    )
+    config = load_config(tmp_path / "gateway.toml")
+    check_loadable(config, secrets=False)
+    assert not (tmp_path / "state").exists()
+    made = tmp_path / "state" / "ssh_host_ed25519_key"
+    own_key(made).decode("ascii")
+    made.chmod(0o644)
+    with pytest.raises(CommandError, match="make it 0600"):
+        check_loadable(config, secrets=False)
