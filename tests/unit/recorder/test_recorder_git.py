@@ -16,7 +16,7 @@ from recorder_world import ULIDS, C, U, make_journal, play_session
 from gateway.policy.verdicts import Verdict
 from protocols.git.pktline import FLUSH, pkt
 from protocols.git.sideband import lines as banded
-from protocols.ssh.frames import Kind
+from protocols.ssh.frames import Frames, Kind
 from protocols.wire import Mark
 from recorder import verify
 from recorder.cli import main
@@ -342,6 +342,21 @@ def test_forwards_out_of_order_are_found_again(
     assert sum(p.length for p in pieces) == len(hop)
     assert any(p.why == "forwarded too far out of order" for p in pieces)
     found.close()
+
+
+def test_the_format_tells_every_frame() -> None:
+    text = (Path(__file__).parents[3] / "recorder" / "FORMAT.md").read_text()
+    section = text[text.index("## 10.") :]
+    rows = re.findall(r"\| `([0-9a-f]{2})` `(.)` \| ([A-Z]+) \|", section)
+    assert rows == [(f"{kind.value:02x}", chr(kind), kind.name) for kind in Kind]
+    example = section.split("```")[-2]
+    raw = bytes.fromhex("".join(line[6:53] for line in example.strip().splitlines()))
+    assert Frames(C).feed(raw) == [
+        (Kind.HELLO, b"git"),
+        (Kind.EXEC, b"git-upload-pack 'org/repo'"),
+        (Kind.DATA, b"0000"),
+        (Kind.EOF, b""),
+    ]
 
 
 def corpus(repositories: Repositories, place: Path) -> Iterator[tuple[str, list[Chunk]]]:
