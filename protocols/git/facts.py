@@ -109,7 +109,7 @@ def _usual(update: str | None) -> dict[str, Fact]:
     return {
         "old": _NONE if update == "create" else "1" * 40,
         "new": _NONE if update == "delete" else "2" * 40,
-        "forced": None if update is None else update == "force",
+        "forced": None if update is None else update in ("force", "delete"),
         "commits": 0 if update == "delete" else 1,
         "lost": None if update is None else int(update in ("force", "delete")),
     }

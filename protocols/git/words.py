@@ -47,15 +47,15 @@ FACTS: Final[Mapping[str, FactKind]] = {
 
 ``repo``: canonical (``org/repo``).  ``service``: what was asked for, also in ``git.list``.
 ``update``: what is done to ``ref``; every change of an existing tag is ``force``, as git
-sees it.  ``forced``: of a ref that is changed, the old tip is no ancestor of the new one.
+sees it.  ``forced``: by ancestry alone, what the ref had is not in what it has now (a delete is).
 ``old``, ``new``: object ids, zeros where there is none.  ``commits``: that the update adds;
-``lost``: that nothing but the old tip led to.  ``paths``: that the added commits change, or
-that differ between the tips.  Of the push as a whole: ``authors`` and ``committers`` of its
-commits, ``pack_bytes``, ``objects``, the bytes of the ``largest_file``, the kinds of
-``secrets`` in new files and the ``secret_paths`` that they are in, ``symlinks`` and
-``submodules`` (paths), ``push_options``, ``atomic``, ``shallow`` (pushed from a shallow
-clone).  Of a fetch: ``wants`` (object ids and refs), ``depth`` (0: all of it), ``filter``
-("": none), ``version`` of the protocol."""
+``lost``: that the old tip led to and the new one doesn't.  ``paths``: that the added
+commits change, or that differ between the tips.  Of the push as a whole: ``authors`` and
+``committers`` of its commits, ``pack_bytes``, ``objects``, the bytes of the
+``largest_file``, the kinds of ``secrets`` in new files and the ``secret_paths`` that they
+are in, ``symlinks`` and ``submodules`` (paths), ``push_options``, ``atomic``, ``shallow``
+(pushed from a shallow clone).  Of a fetch: ``wants`` (refs, and object ids where no ref is
+known), ``depth`` (0: all of it), ``filter`` ("": none), ``version`` of the protocol."""
 
 _NOTHING: Final[Mapping[FactKind, Fact]] = {
     FactKind.TEXT: "",
