@@ -242,7 +242,7 @@ class Repository:
                 capture_output=True,
                 cwd=cwd,
                 env=surroundings(self._folder) | more,
-                preexec_fn=no_children,  # noqa: PLW1509 (one thread here)
+                preexec_fn=no_children,
                 timeout=seconds,
                 check=False,
             )

@@ -154,9 +154,8 @@ class Examination:
     # -- trees
 
     def _root(self, commit: bytes) -> bytes | None:
-        """The root tree of a commit, where it is at hand."""
-        tree = self._ancestry.trees.get(commit) or self._bases.get(commit)
-        return tree if tree is not None and self._store.has(tree) else None
+        """The root tree of a commit, where it is known; it may not be at hand."""
+        return self._ancestry.trees.get(commit) or self._bases.get(commit)
 
     def _comparisons(self, line: Line) -> list[Comparison]:
         """New commit and the commits to compare it with: the tips first. To be
@@ -179,7 +178,12 @@ class Examination:
                 continue
             for pair in self._comparisons(line):
                 for commit in (pair.after, *pair.before):
-                    if commit not in wanted and self._root(commit) is None:
+                    # The pack's commits are not upstream; a tree that the pack leaves
+                    # out is, and comes with another commit, or is fetched singly.
+                    if commit in wanted or commit in self._pushed:
+                        continue
+                    root = self._root(commit)
+                    if root is None or not self._store.has(root):
                         wanted[commit] = None
         return list(wanted)
 
