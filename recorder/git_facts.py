@@ -15,7 +15,6 @@ from recorder.streams import Told
 MOST: Final = 200
 """Of each: updates, objects wanted, options, refusals. More are counted only."""
 _REFS_MAX: Final = 20_000
-_OPENS: Final = "git.list"
 
 
 @dataclass(slots=True)
@@ -122,8 +121,11 @@ class _Reader:
             self._command(entry)
             return
         facts, fields = self.facts, entry.fields
-        if entry.kind == "push":
+        if entry.kind == "push" and "more" in fields:
+            facts.updates_count += _number(fields, "more") or 0
+        elif entry.kind == "push":
             facts.updates_count += 1
+            facts.refusal = facts.refusal or _text(fields, "refused")
             if len(facts.updates) < MOST:
                 facts.updates.append(_update(fields))
         elif entry.kind == "destination":
@@ -131,7 +133,7 @@ class _Reader:
         elif entry.kind == "approval":
             facts.approval = _held(fields)
         elif entry.kind == "refusal":
-            facts.refusal = _text(fields, "reason")
+            facts.refusal = _text(fields, "reason") or facts.refusal
         elif entry.kind == "refused":
             facts.refused_count += 1
             if len(facts.refused) < MOST:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recorder.journal import Journal
     from recorder.session_log import SessionLog
 
+FAULTS_MAX = 100
 _LOOK = 0.5  # seconds between looks for segments that can go
 _SETTLE = 8.0  # seconds after which most file systems have written by themselves
 _RETRY = 5.0  # seconds until a Log that could not be written is tried again
@@ -117,7 +118,8 @@ class Sealer:
     """A thread of its own beside the writer: cuts Logs, deletes segments that
     nothing needs, and makes the journal durable at intervals.
 
-    ``faults`` are sentences about what it could not do, for the operator.
+    ``faults`` are sentences about what it could not do, for the operator. The list
+    only grows, each sentence is in it once, and it ends at ``FAULTS_MAX``.
     """
 
     def __init__(self, journal: Journal, interval: float) -> None:
@@ -188,8 +190,7 @@ class Sealer:
         except Exception as error:
             # Whatever it is, one session must not stop the sealing of others. The
             # journal keeps this one; recovery will try again at the latest.
-            if len(self.faults) < 100:
-                self.faults.append(f"session {log.session} is not sealed yet: {error}")
+            self._fault(f"session {log.session} is not sealed yet: {error}")
             if not last:
                 self._later.append((time.monotonic() + _RETRY, log))
             return
@@ -214,8 +215,7 @@ class Sealer:
             settle(path for _, path, _ in due)
         except OSError as error:
             # They stay in ``_waiting``, so that the journal keeps them too.
-            if len(self.faults) < 100:
-                self.faults.append(f"Logs could not be made durable: {error}")
+            self._fault(f"Logs could not be made durable: {error}")
             return
         for _, _, number in due:
             self._unnoted.append(number)
@@ -237,8 +237,14 @@ class Sealer:
             for number in done:
                 segment_path(directory, number).unlink(missing_ok=True)
         except OSError as error:
-            if len(self.faults) < 100:
-                self.faults.append(f"segments could not be deleted: {error}")
+            self._fault(f"segments could not be deleted: {error}")
+
+    def _fault(self, text: str) -> None:
+        """Note it once: what is tried again and again would fill the list."""
+        if len(self.faults) < FAULTS_MAX and text not in self.faults:
+            self.faults.append(text)
+            if len(self.faults) == FAULTS_MAX - 1:
+                self.faults.append("further faults of the sealer are not told")
 
 
 def records_of(segment: OpenSegment, session: int) -> Iterator[Framed]:

@@ -209,6 +209,35 @@ def test_many_updates_and_what_the_upstream_said_of_each(
     )
 
 
+def test_a_push_that_no_rule_saw(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    journal = make_journal(tmp_path, sealer=True)
+    session = GitSession(journal, ULIDS[0], PUSH.encode())
+    refused = "the pack is broken: object 3 \x1b[1m"
+    session.log.event("push", event_of("0" * 40, "a" * 40, update="create", refused=refused))
+    session.log.event("push", {"repository": "org/repo", "more": 1_999})
+    session.ends(1)
+    other = GitSession(journal, ULIDS[1], PUSH.encode())
+    unknown = event_of("b" * 40, "a" * 40, update=None, forced=None, commits=None, lost=None)
+    other.log.event("push", unknown)
+    other.log.command(2, "run", "push", Verdict.HOLD, ("unsure",), "", "p" * 8)
+    approver = {"subject": "dana", "approve": False, "reason": "not on a Friday"}
+    other.log.event("approval", {"id": "AP-4", "state": "denied", "approvers": [approver]})
+    other.log.event("refusal", {"kind": "policy", "reason": "denied by dana"})
+    other.ends(1)
+    journal.close()
+    _, out = run(capfd, tmp_path, "show", ULIDS[0])
+    assert told(out) == (
+        "agent-7 (run run-42) tried to push 2,000 updates to org/repo; "
+        "refused: the pack is broken: object 3 \\x1b[1m:"
+    )
+    _, out = run(capfd, tmp_path, "show", ULIDS[1])
+    assert told(out) == (
+        "agent-7 (run run-42) tried to push refs/heads/main of org/repo from bbbbbbb to aaaaaaa "
+        "(whether forced is not known); held by rule unsure, denied by dana (AP-4): "
+        "not on a Friday."
+    )
+
+
 @pytest.mark.parametrize("version", ["0", "2"])
 def test_a_fetch_names_its_refs_and_its_bytes(
     tmp_path: Path,
