@@ -62,22 +62,21 @@ class PushReplies:
 
     def receive(self, data: bytes) -> None:
         """Raises WireError of the upstream; what arrived is accounted for even then."""
+        before = self._outbox.arrived[UPSTREAM]
         try:
             if self.state is State.BANDS:
                 self._banded(data)
             else:
                 self._pkts.feed(data)
                 self._lines()
-        finally:
-            banded = self.state is State.BANDS
-            waiting = self._bands.peek() if banded else self._pkts.peek()
-            # Only what may be replaced is not for every eye: the first line, texts.
-            report = self.state is State.LINES
-            self._intake.settle(waiting, edited=not report)
-
-    def spill(self, data: bytes) -> None:
-        """``data`` arrived when nothing may: it stays here."""
-        self._outbox.take(UPSTREAM, data, Mark.EDITED)
+        except WireError:
+            self._intake.flush()
+            told = self._outbox.arrived[UPSTREAM] - before
+            self._outbox.take(UPSTREAM, data[told:], Mark.EDITED)
+            raise
+        waiting = self._bands.peek() if self.state is State.BANDS else self._pkts.peek()
+        # Only what may be replaced is not for every eye: the first line, texts.
+        self._intake.settle(waiting, edited=self.state is not State.LINES)
 
     def end(self) -> None:
         """The end of the stream: what text was held back goes out."""
@@ -99,21 +98,16 @@ class PushReplies:
                     if line == FLUSH:
                         self.state = State.OVER
             else:
-                self._intake.replace(line + self._pkts.rest(), b"")
                 raise WireError(UPSTREAM, "speaks unasked")
 
     def _greet(self, line: bytes) -> None:
         greeting = self.greeting
-        try:
-            shown = greeting.line(line)
-        except WireError:
-            self._intake.replace(line + self._pkts.rest(), b"")
-            raise
+        shown = greeting.line(line)
         if greeting.error:
             self._intake.error_line(line, self._texts)
             self.state = State.OVER
             return
-        self._intake.pass_or_replace(line, shown)
+        self._intake.pass_or_replace(line, shown, Mark.PLAIN)
         if greeting.done:
             self.state = State.QUIET
 
@@ -133,7 +127,6 @@ class PushReplies:
                     self._intake.pass_on(raw)
                 self.state = State.OVER
         if self.state is State.OVER and self._bands.rest:
-            self._intake.replace(self._bands.rest, b"")
             raise WireError(UPSTREAM, "speaks on behind its report")
 
     def _text(self, band: int, line: bytes) -> None:

@@ -55,20 +55,16 @@ class MemorySpool:
         self._file.write(data)
 
     def read(self, offset: int, length: int) -> bytes:
-        return self._file.getvalue()[offset : offset + length] if length < 1 << 20 else b""
+        with self._file.getbuffer() as view:
+            return bytes(view[offset : offset + length])
 
     def close(self) -> None:
         self.closed = True
 
 
-class FastSpool(MemorySpool):
-    def read(self, offset: int, length: int) -> bytes:
-        with self._file.getbuffer() as view:
-            return bytes(view[offset : offset + length])
-
-
 def git(repository: str, *words: str) -> str:
-    run = subprocess.run(["git", "-C", repository, *words], capture_output=True, text=True)
+    command = ["git", "-C", repository, *words]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
     return run.stdout if run.returncode == 0 else ""
 
 
@@ -124,7 +120,7 @@ class Pump:
         self.places: list[tuple[int, int]] = []
 
     def spool(self, cap: int) -> MemorySpool:
-        self.spools.append(FastSpool(cap))
+        self.spools.append(MemorySpool(cap))
         return self.spools[-1]
 
     def settle(self, questions: list[Question]) -> None:

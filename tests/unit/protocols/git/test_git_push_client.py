@@ -73,6 +73,7 @@ class Scene:
             capture_output=True,
             text=True,
             timeout=60,
+            check=False,
         )
         self.status, self.said = run.returncode, run.stderr
         return run.stderr
