@@ -197,16 +197,16 @@ class ArchiveLane:
     # -- the upstream -------------------------------------------------------
 
     def _from_upstream(self, data: bytes) -> None:
+        self._intake.begin()
         try:
             if not self._sent:
-                self._intake.replace(data, b"")
                 raise WireError(UPSTREAM, "speaks unasked")
             if self._bands is None:
                 self._acknowledged(data)
             else:
                 self._banded(data)
         except WireError as error:
-            self._settle()
+            self._intake.spill(data)
             self._farewell(error)
             raise
         self._settle()
@@ -239,12 +239,13 @@ class ArchiveLane:
             elif said == b"ACK":
                 self._intake.pass_on(line)
             else:
-                self._intake.replace(line + replies.rest(), b"")
                 raise WireError(UPSTREAM, "a line that has no place before an archive")
 
     def _banded(self, data: bytes) -> None:
         bands, intake, texts = self._bands, self._intake, self._texts
         assert bands is not None
+        if self._over:
+            raise WireError(UPSTREAM, "speaks on behind an archive")
         for band, raw in bands.feed(data):
             if band == DATA:
                 intake.pass_on(raw)
@@ -264,7 +265,6 @@ class ArchiveLane:
                 intake.pass_or_replace(raw, before + raw)
                 self._over = True
         if self._over and bands.rest:
-            intake.replace(bands.rest, b"")
             raise WireError(UPSTREAM, "speaks on behind an archive")
 
     def _end(self) -> None:

@@ -18,11 +18,12 @@ UPSTREAM, CLIENT = Side.UPSTREAM, Side.CLIENT
 class Intake:
     """Told of the upstream's stream piece by piece, in order."""
 
-    __slots__ = ("_carried", "_offset", "_outbox", "_plain", "_run")
+    __slots__ = ("_before", "_carried", "_offset", "_outbox", "_plain", "_run")
 
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._run: list[bytes] = []
+        self._before = 0
         # Of the next piece, what earlier reads brought and a TAKE told of.
         self._carried = 0
         self._offset = 0
@@ -32,6 +33,16 @@ class Intake:
     def carried(self) -> int:
         """Bytes that arrived and went nowhere yet."""
         return self._carried
+
+    def begin(self) -> None:
+        """A read begins."""
+        self._before = self._outbox.arrived[UPSTREAM]
+
+    def spill(self, data: bytes) -> None:
+        """The read ``data`` can't be gone through to its end: the rest stays here."""
+        self.flush()
+        told = self._outbox.arrived[UPSTREAM] - self._before
+        self._outbox.take(UPSTREAM, data[told:], Mark.EDITED)
 
     def pass_on(self, raw: bytes) -> None:
         """The next piece leaves as it is."""
@@ -47,18 +58,19 @@ class Intake:
         if carried < len(raw):
             self._run.append(raw[carried:])
 
-    def replace(self, raw: bytes, shown: bytes) -> None:
-        """The next piece stays here, and ``shown`` (may be nothing) leaves instead."""
+    def replace(self, raw: bytes, shown: bytes, mark: Mark = Mark.EDITED) -> None:
+        """The next piece stays here, and ``shown`` (may be nothing) leaves instead.
+        ``mark`` PLAIN says that the piece hides nothing."""
         self.flush()
-        self._outbox.take(UPSTREAM, raw[self._carried :], Mark.EDITED)
+        self._outbox.take(UPSTREAM, raw[self._carried :], mark)
         self._carried, self._plain = 0, True
         self._outbox.send(CLIENT, shown, Mark.EDITED)
 
-    def pass_or_replace(self, raw: bytes, shown: bytes) -> None:
+    def pass_or_replace(self, raw: bytes, shown: bytes, mark: Mark = Mark.EDITED) -> None:
         if shown is raw or shown == raw:
             self.pass_on(raw)
         else:
-            self.replace(raw, shown)
+            self.replace(raw, shown, mark)
 
     def error_line(self, line: bytes, texts: Texts) -> None:
         """The next piece is an ERR line: its text goes through ``texts``."""

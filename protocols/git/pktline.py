@@ -117,6 +117,12 @@ class Pkts:
         """The bytes that were fed and are in no line yet: a copy."""
         return bytes(self._tail) + self._buffer[self._at :]
 
+    def first(self) -> int:
+        """The first byte that the next line says, -1 when there is none yet."""
+        if self._tail:
+            return self._tail[4] if len(self._tail) > 4 else -1
+        return self._buffer[self._at + 4] if len(self._buffer) > self._at + 4 else -1
+
     def starts(self, word: bytes) -> bool:
         """Whether the next bytes are ``word``, which is no longer than 4."""
         return self._buffer[self._at : self._at + len(word)] == word

@@ -14,8 +14,8 @@ from protocols.errors import WireError
 from protocols.git.advertisement import Advertisement
 from protocols.git.intake import Intake
 from protocols.git.names import is_oid
-from protocols.git.pktline import DELIM, FLUSH, SPECIAL, V0, V2, Pkts, content
-from protocols.git.sideband import DATA, LARGE, SMALL, TEXT, Bands, Texts, lines
+from protocols.git.pktline import DELIM, FLUSH, SPECIAL, V2, Pkts, content
+from protocols.git.sideband import DATA, ERROR, LARGE, SMALL, TEXT, Bands, Texts, lines
 from protocols.git.wants import Names
 from protocols.outbox import Outbox
 from protocols.wire import Mark, Side
@@ -101,10 +101,13 @@ class Replies:
         """Raises WireError of the upstream; what arrived is accounted for even then."""
         try:
             self._receive(data)
-        finally:
-            self._settle()
+        except WireError:
+            self._intake.spill(data)
+            raise
+        self._settle()
 
     def _receive(self, data: bytes) -> None:
+        self._intake.begin()
         state = self.state
         if state is State.RAW:
             self._intake.pass_on(data)
@@ -123,23 +126,23 @@ class Replies:
 
     def _settle(self) -> None:
         if self.state is State.BANDS:
-            self._intake.settle(self._bands.peek(), edited=True)
+            if self._bands.waiting:
+                self._intake.settle(self._bands.peek(), edited=True)
+            else:
+                self._intake.flush()
             return
         waiting = self._pkts.peek()
         first = self.state is State.GREETING and self.greeting.version in (-1, 2)
         told = len(waiting) >= 8 and not waiting.startswith(b"ERR ", 4)
-        band = self._banded and waiting[4:5] in (b"\2", b"\3")
         # The first line of refs in v1 comes behind a line of its own.
         first |= self.state is State.GREETING and not self.greeting.tips
-        self._intake.settle(waiting, edited=first or band or not told)
+        self._intake.settle(waiting, edited=first or not told)
 
     def _lines(self) -> None:
         pkts = self._pkts
         while True:
             state = self.state
-            if state is State.ANSWERS and self.done and not self._banded and pkts.starts(b"PACK"):
-                self.state = State.RAW
-                self._intake.pass_on(pkts.rest())
+            if state is State.ANSWERS and (self.done or self._early) and self._pack_begins():
                 return
             line = pkts.next()
             if line is None:
@@ -147,7 +150,6 @@ class Replies:
             if state is State.GREETING:
                 self._greet(line)
             elif state in (State.IDLE, State.OVER):
-                self._spill(line)
                 raise WireError(UPSTREAM, "speaks unasked")
             elif line.startswith(b"ERR ", 4):
                 self._intake.error_line(line, self._texts)
@@ -162,62 +164,64 @@ class Replies:
                 self._banded_lines(pkts.rest())
                 return
 
-    def _spill(self, line: bytes) -> None:
-        """``line`` can't be; it arrived all the same."""
-        self._intake.replace(line + self._pkts.rest(), b"")
+    def _pack_begins(self) -> bool:
+        """v0 and v1: what follows is the pack. No line before it has a band for its
+        first byte, and the word PACK is no length."""
+        pkts = self._pkts
+        if self._banded:
+            if pkts.first() not in (DATA, TEXT, ERROR):
+                return False
+            self._begin_bands()
+            self._banded_lines(pkts.rest())
+        else:
+            if not pkts.starts(b"PACK"):
+                return False
+            self.state = State.RAW
+            self._intake.pass_on(pkts.rest())
+        return True
 
     def _greet(self, line: bytes) -> None:
         greeting = self.greeting
-        try:
-            shown = greeting.line(line)
-        except WireError:
-            self._spill(line)
-            raise
+        shown = greeting.line(line)
         if greeting.error:
             self._intake.error_line(line, self._texts)
             self.state = State.OVER
             return
-        self._intake.pass_or_replace(line, shown)
+        self._intake.pass_or_replace(line, shown, Mark.PLAIN)
         if greeting.done:
             self.state = State.IDLE
             for ref, oid in greeting.tips.items():
                 self.names.learn(ref, oid)
             greeting.tips, greeting.peeled = {}, {}
 
-    def _oid(self, line: bytes, oid: bytes | None) -> bytes:
+    def _oid(self, oid: bytes | None) -> bytes:
         if oid is None or not is_oid(oid, self.greeting.offered.oid_length):
-            raise self._wrong(line)
+            raise self._wrong()
         return oid
 
-    def _wrong(self, line: bytes) -> WireError:
-        self._spill(line)
+    @staticmethod
+    def _wrong() -> WireError:
         return WireError(UPSTREAM, "a line that has no place in its answer")
 
     def _listed(self, line: bytes) -> None:
         if line == FLUSH:
             self.state = State.IDLE
         elif line in SPECIAL:
-            raise self._wrong(line)
+            raise self._wrong()
         else:
             said = content(line)
             found = _REF.fullmatch(said)
             if found is not None:
-                self.names.learn(found[2], self._oid(line, found[1]))
+                self.names.learn(found[2], self._oid(found[1]))
             elif _UNBORN.fullmatch(said) is None:
-                raise self._wrong(line)
+                raise self._wrong()
         self._intake.pass_on(line)
 
     def _edge(self, line: bytes) -> None:
         found = _EDGE.fullmatch(content(line))
-        self._oid(line, found[1] if found is not None else None)
+        self._oid(found[1] if found is not None else None)
 
     def _answered(self, line: bytes) -> None:
-        if self._banded and line[4:5] in (b"\1", b"\2", b"\3"):
-            if not self.done and not self._early:
-                raise self._wrong(line)
-            self._begin_bands(V0)
-            self._one_band(line)
-            return
         if self._shallow_due:
             if line == FLUSH:
                 self._shallow_due = False
@@ -226,9 +230,9 @@ class Replies:
         else:
             found = _ACK.fullmatch(content(line))
             if found is None or line in SPECIAL:
-                raise self._wrong(line)
+                raise self._wrong()
             if found[1] is not None:
-                self._oid(line, found[1])
+                self._oid(found[1])
         self._intake.pass_on(line)
 
     def _sectioned(self, line: bytes) -> None:
@@ -236,34 +240,34 @@ class Replies:
         if line == FLUSH:
             # Only acknowledgments may be all there is.
             if section != b"acknowledgments":
-                raise self._wrong(line)
+                raise self._wrong()
             self.state = State.IDLE
         elif line == DELIM:
             if not section:
-                raise self._wrong(line)
+                raise self._wrong()
             self._section = b""
         elif not section:
             if said not in _SECTIONS:
-                raise self._wrong(line)
+                raise self._wrong()
             self._section = said
             if said == b"packfile":
-                self._begin_bands(V0)
+                self._begin_bands()
         elif section == b"acknowledgments":
             found = _ACK.fullmatch(said)
             if found is None:
-                raise self._wrong(line)
+                raise self._wrong()
             if found[1] is not None:
-                self._oid(line, found[1])
+                self._oid(found[1])
         elif section == b"shallow-info":
             self._edge(line)
         else:
             found = _REF.fullmatch(said)
-            self._oid(line, found[1] if found is not None else None)
+            self._oid(found[1] if found is not None else None)
         self._intake.pass_on(line)
 
-    def _begin_bands(self, special: tuple[bytes, ...]) -> None:
+    def _begin_bands(self) -> None:
         self.state = State.BANDS
-        self._bands = Bands(self._longest, special)
+        self._bands = Bands(self._longest)
 
     def _banded_lines(self, data: bytes) -> None:
         bands, intake = self._bands, self._intake

@@ -4,6 +4,7 @@ band 1 is the pack or the report, 2 progress and messages, 3 the last error.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from protocols.errors import WireError
@@ -20,6 +21,9 @@ LARGE: Final = LONGEST
 """Bytes of a line with ``side-band-64k``, digits and band included."""
 SMALL: Final = 1000
 """The same with ``side-band``."""
+
+# The head of a line of band 1, the one that is everywhere.
+_HEAD: Final = re.compile(rb"([0-9a-fA-F]{4})\x01").match
 
 
 def lines(band: int, data: bytes, longest: int = LARGE) -> bytes:
@@ -88,7 +92,15 @@ class Bands:
         out: list[tuple[int, bytes]] = []
         start, at = 0, left
         # [start:at] are whole and partial lines of band 1.
+        longest = self._longest
         while at < size:
+            head = _HEAD(data, at)
+            if head is not None:
+                length = int(head[1], 16)
+                if length > longest or length < 5:
+                    raise WireError(Side.UPSTREAM, "a side-band line of a wrong length")
+                at += length
+                continue
             if size - at < 5 and data[at : at + 4] not in self._special:
                 if size - at == 4:
                     length_of(Side.UPSTREAM, data[at:], self._special)
@@ -102,13 +114,10 @@ class Bands:
                 self._left = 0
                 self.rest = data[at + 4 :]
                 return out
-            if length > self._longest or length < 5:
-                raise WireError(Side.UPSTREAM, "a side-band line of a wrong length")
             band = data[at + 4]
             end = at + length
-            if band == DATA:
-                at = end
-                continue
+            if length > longest or length < 5:
+                raise WireError(Side.UPSTREAM, "a side-band line of a wrong length")
             if band not in (TEXT, ERROR):
                 raise WireError(Side.UPSTREAM, "a side-band line of no band")
             if end > size:
