@@ -40,7 +40,7 @@ from protocols.ssh.frames import Kind
 from protocols.wire import Side
 
 WINDOW: Final = 2 << 20
-PACKET: Final = 1 << 16
+PACKET: Final = 1 << 15
 LOGIN_SECONDS: Final = 60.0
 KEEPALIVE_SECONDS: Final = 15
 KEEPALIVES: Final = 3

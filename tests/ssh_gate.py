@@ -18,7 +18,7 @@ import trio
 
 from gateway.host_key import HostKey, make_host_key
 from gateway.island import Island
-from protocols.ssh.frames import Frame, Frames, Kind, frame, texts
+from protocols.ssh.frames import HEADER, Frame, Frames, Kind, frame, texts
 from protocols.wire import Side
 
 SSHD = shutil.which("sshd") or "/usr/sbin/sshd"
@@ -52,12 +52,19 @@ class Sshd:
 
 
 @contextmanager
-def real_sshd(folder: Path, *options: str) -> Iterator[Sshd]:
-    """OpenSSH's, in the foreground, on a port of its own."""
+def real_sshd(
+    folder: Path, *options: str, authority: Path | None = None, principal: str = ""
+) -> Iterator[Sshd]:
+    """OpenSSH's, in the foreground, on a port of its own. With an ``authority`` its host
+    key is certified for ``principal``."""
     if os.getuid() == 0:
         Path("/run/sshd").mkdir(exist_ok=True)
     folder.mkdir(exist_ok=True)
     host, key = keygen(folder / "host"), keygen(folder / "client")
+    if authority is not None:
+        sign = ["ssh-keygen", "-q", "-s", str(authority), "-I", "host", "-h", "-n", principal]
+        subprocess.run([*sign, str(folder / "host.pub")], check=True)
+        options = (*options, f"HostCertificate {folder / 'host-cert.pub'}")
     (folder / "authorized").write_text((folder / "client.pub").read_text())
     port = free_port()
     settings = {
@@ -95,25 +102,25 @@ class Leg:
 
     def __init__(self, sock: socket.socket, side: Side) -> None:
         self.sock = trio.socket.from_stdlib_socket(sock)
-        self._frames = Frames(side)
-        self._ready: list[Frame] = []
+        self.frames = Frames(side)
+        self.ready: list[Frame] = []
 
     async def get(self) -> Frame | None:
         """The next frame, None at the end."""
-        while not self._ready:
+        while not self.ready:
             try:
                 raw = await self.sock.recv(1 << 18)
             except OSError:
                 raw = b""
             if not raw:
                 return None
-            self._ready += self._frames.feed(raw)
-        return self._ready.pop(0)
+            self.ready += self.frames.feed(raw)
+        return self.ready.pop(0)
 
     async def put(self, kind: Kind, body: bytes = b"") -> None:
         await self.raw(frame(kind, body))
 
-    async def raw(self, raw: bytes) -> None:
+    async def raw(self, raw: bytes | memoryview) -> None:
         view = memoryview(raw)
         while view:
             view = view[await self.sock.send(view) :]
@@ -228,23 +235,32 @@ class Gate:
             return
         await leg.put(Kind.STARTED)
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(pump, leg, up)
-            await pump(up, leg)
-            nursery.cancel_scope.cancel()
+
+            async def one_way(source: Leg, sink: Leg) -> None:
+                await pump(source, sink, self.heard)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(one_way, leg, up)
+            await one_way(up, leg)
         up.close()
 
 
-async def pump(source: Leg, sink: Leg) -> None:
-    """Frames as they are, until the end."""
-    ready = source._ready
-    for said in ready:
+async def pump(source: Leg, sink: Leg, heard: list[Frame]) -> None:
+    """Frames as they are, until the end; what was refused is heard, and stays here."""
+    for said in source.ready:
         await sink.put(*said)
-    ready.clear()
-    if source._frames.waiting:
-        await sink.raw(source._frames._buffer)
+    source.ready.clear()
     try:
         while raw := await source.sock.recv(1 << 18):
-            await sink.raw(raw)
+            buffer, found = source.frames.cut(raw)
+            start = 0
+            for kind, at, end in found:
+                if kind is Kind.REFUSED:
+                    heard.append(Frame(kind, buffer[at + HEADER : end]))
+                    await sink.raw(buffer[start:at])
+                    start = end
+            if found:
+                await sink.raw(memoryview(buffer)[start : found[-1][2]])
     except OSError:
         return
 
