@@ -36,8 +36,9 @@ class GitScreen:
         if what in (What.REF, What.HAVE):
             self._counts[line.server, what] = self._counts.get((line.server, what), 0) + 1
             return
-        if line.server:
-            yield from self.pause()
+        if line.server and self._sizes[False]:
+            # Its end is seldom said. (The server's own goes on around progress text.)
+            yield from self._told(False)
         if what is What.TEXT:
             if not line.passing and words[0].strip():
                 teller = "gateway" if line.ours else "remote"
@@ -73,12 +74,6 @@ class GitScreen:
             yield f"{who}  exit {one_line(' '.join(words), _WIDTH)}"
         elif what is What.LOST:
             yield f"({who}: the rest can't be decoded: {one_line(words[0], _WIDTH)})"
-
-    def pause(self) -> Iterator[str]:
-        """Something else comes in between: what the client sent so far. (The server's
-        pack goes on around its progress text.)"""
-        if self._sizes[False]:
-            yield from self._told(False)
 
     def hidden(self, length: int, why: str) -> Iterator[str]:
         """Bytes that are not on record."""

@@ -119,9 +119,6 @@ def run(args: argparse.Namespace) -> int:
                     out.line(f"            {text}")
                 continue
             assert not isinstance(item, Line)
-            if git is not None:
-                for text in git.pause():
-                    out.line(f"            {text}")
             if isinstance(item, Piece):
                 if screen is None:
                     unseen += item.length

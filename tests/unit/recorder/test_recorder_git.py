@@ -6,6 +6,7 @@ import json
 import random
 import re
 import shutil
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,14 +17,15 @@ from recorder_world import ULIDS, C, U, make_journal, play_session
 from gateway.policy.verdicts import Verdict
 from protocols.git.pktline import FLUSH, pkt
 from protocols.git.sideband import lines as banded
-from protocols.ssh.frames import Frames, Kind
-from protocols.wire import Mark
+from protocols.ssh.frames import Frames, Kind, frame
+from protocols.wire import Mark, Move, Span
 from recorder import verify
 from recorder.cli import main
 from recorder.git_lines import Cut, PacketReader, TextReader
 from recorder.reader import open_recording
+from recorder.ssh_parts import FrameParts
 from recorder.ssh_streams import stream
-from recorder.streams import Hop, Streams
+from recorder.streams import Hop, Piece, Streams
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -141,7 +143,7 @@ def test_a_held_push_reads_like_a_sentence(
         "server  1 ref",
         f"client  refs/heads/main  {old[:7]}..{new[:7]}",
         "client  push option ci.skip",
-        f"client  <pack: {facts['pack_in']:,} bytes>",
+        f"client  <pack: {facts['pack_in']:,} bytes>",  # counted until the server speaks
         "gateway: waiting for approval AP-3 from leads \\x1b[31m(force-push)",
         "server  unpack ok",
         "server  ok refs/heads/main",
@@ -457,6 +459,33 @@ def list_of(kind: type[PacketReader] | type[TextReader], cuts: list[bytes]) -> l
     return found
 
 
+def test_frames_with_bytes_that_are_not_on_record() -> None:
+    def piece(raw: bytes | None, length: int = 0, offset: int = 0) -> Piece:
+        return Piece(0, offset, length or len(raw or b""), raw, "sealed", Mark.EDITED)
+
+    reader = FrameParts()
+    head = b"d" + (6).to_bytes(4, "big")
+    given = [piece(frame(Kind.EOF)), piece(head + b"ab"), piece(None, 4), piece(None, 9)]
+    given += [piece(frame(Kind.EOF)), piece(None, 0, -1), piece(frame(Kind.EOF))]
+    parts = [part for each in given for part in reader.feed(each)]
+    assert [(p.kind, p.raw, p.length, p.last) for p in parts] == [
+        (Kind.EOF, b"", 0, True),
+        (Kind.DATA, b"ab", 2, False),
+        (Kind.DATA, None, 4, True),
+        (None, None, 9, True),
+        (Kind.EOF, b"", 0, True),
+        (None, None, 0, True),
+    ]
+    assert [p.over for p in parts] == [False] * 5 + [True]
+    for bad in (b"?" + bytes(4), b"d" + b"\xff" * 4):
+        (lost,) = FrameParts().feed(piece(bad + b"more"))
+        assert lost.over
+    half = FrameParts()
+    assert list(half.feed(piece(b"d\0"))) == []
+    (lost,) = half.feed(piece(None, 3))
+    assert lost.over
+
+
 def test_a_line_is_bounded() -> None:
     reader = TextReader()
     for _ in range(100):
@@ -464,3 +493,34 @@ def test_a_line_is_bounded() -> None:
     assert len(reader._rest) < 2000
     (said,) = reader.feed(b"\n", Mark.PLAIN)
     assert said.text == "x" * 1000 + "…"
+
+
+def test_a_large_pack_is_read_in_little_memory(tmp_path: Path) -> None:
+    """64 MB taken, then forwarded: nothing holds them, neither whole nor in part."""
+    journal = make_journal(tmp_path, sealer=True)
+    session = GitSession(journal, ULIDS[0], PUSH.encode())
+    block = b"0000PACK" + random.Random(7).randbytes(256 * 1024 - 8)
+    places = []
+    for _ in range(256):
+        places += session.takes(block)
+        session.legs.hops[C, True] = b""  # the test's own copy
+    head = b"%c%b" % (Kind.DATA, len(block).to_bytes(4, "big"))
+    for offset, _ in places:
+        session.spans(session.legs.send(U, head), Span(Move.FORWARD, C, Mark.PLAIN, block, offset))
+        session.legs.hops[U, False] = b""
+    session.ends()
+    tracemalloc.start()
+    try:
+        journal.close()
+        found = open_recording(tmp_path, ULIDS[0])
+        assert verify.verify(found).status == verify.OK
+        length = 0
+        for piece in stream(Streams(found), "stdin", U):
+            assert piece.raw is not None
+            length += len(piece.raw)
+        found.close()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert length == 64 << 20
+    assert peak < 16 << 20
