@@ -25,20 +25,19 @@ from protocols.contract import (
     Result,
     SpoolFull,
 )
-from protocols.errors import LimitError, WireError
-from protocols.git.commands import PushRequest, RequestLines
+from protocols.errors import WireError
+from protocols.git.commands import PushRequest
 from protocols.git.inquiry import Inquiry
 from protocols.git.lane import LaneOpening
-from protocols.git.packspool import PackSpool
-from protocols.git.packstream import PackLimits, PackStream
-from protocols.git.pktline import FLUSH, Pkts
+from protocols.git.pktline import FLUSH
 from protocols.git.pushparts import PushWhole, matched, parts, unseen
 from protocols.git.pushreplies import PushReplies
 from protocols.git.pushreplies import State as Reply
+from protocols.git.pushsource import NoPack, PushSource
 from protocols.git.pushtext import push_text
 from protocols.git.pushwords import context, remarks
 from protocols.git.refusal import reason
-from protocols.git.report import last_word, progress, report
+from protocols.git.report import last_word, progress, refusals, report
 from protocols.git.sideband import TEXT, Texts, lines
 from protocols.git.survey import Survey
 from protocols.git.tips import Tips
@@ -48,9 +47,6 @@ from protocols.wire import Mark, Side, Span
 CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
 PIECE: Final = 1 << 18
 """Bytes of the pack that leave at once."""
-DRAIN: Final = 64 << 20
-"""Bytes that are read and dropped behind a refusal: git reads the report when its
-pack is out, and a client that is cut off before may show a broken pipe instead."""
 LOOK_SECONDS: Final = 300.0
 TIPS_SECONDS: Final = 30.0
 DIED: Final = 128
@@ -81,20 +77,13 @@ class PushLane:
         self._texts = Texts((opening.own,))
         without = () if opening.push_options else (b"push-options",)
         self._replies = PushReplies(self._outbox, self._texts, opening.version, without)
-        self._pkts = Pkts(CLIENT)
-        self._raw = bytearray()
-        """The request as it came, from the first byte of the client's stream on."""
-        self._lines: RequestLines | None = None
-        self._pack: PackSpool | None = None
+        self._source = PushSource(opening.limit, opening.max_pack, opening.push_options)
         self._survey: Survey | None = None
         self._asked = 0
         self._command = 0
         self._void: set[int] = set()
         """Questions whose answers don't matter any more."""
         self._waited = False
-        self._dropped = 0
-        self._skim: PackStream | None = None
-        """Finds the end of a pack that is dropped, where that can still be found."""
         self._stage = Stage.REQUEST
         self.finished: int | None = None
 
@@ -106,8 +95,8 @@ class PushLane:
                 return self._from_upstream(data)
             if not data:
                 return self._client_ended()
-            start = self._outbox.take(CLIENT, data)
-            return self._from_client(data, start)
+            self._outbox.take(CLIENT, data)
+            return self._from_client(data)
         except WireError as error:
             who = "the upstream broke git's protocol: " if error.side is UPSTREAM else ""
             self._last(f"{who}{error.message} (session {self._opening.session})")
@@ -135,12 +124,12 @@ class PushLane:
         raise TypeError(f"{type(answer).__name__} does not answer that")
 
     def moves(self) -> list[Span]:
-        pack = self._pack
+        pack = self._source.pack
         if self._stage is Stage.SENDING and pack is not None:
             place, raw = pack.piece(PIECE)
             self._outbox.forward(CLIENT, raw, place)
             if not pack.left:
-                self._close()
+                self._source.close()
                 self._stage = Stage.SENT
         return self._outbox.drain()
 
@@ -179,12 +168,12 @@ class PushLane:
 
     @property
     def held(self) -> tuple[int, int]:
-        return len(self._raw), self._replies.held
+        return len(self._source.raw), self._replies.held
 
     @property
     def at_rest(self) -> bool:
         over = self._replies.state is Reply.OVER
-        return over or (self._stage is Stage.REQUEST and not self._raw)
+        return over or (self._stage is Stage.REQUEST and not self._source.raw)
 
     @property
     def owed(self) -> bool:
@@ -195,50 +184,24 @@ class PushLane:
 
     @property
     def _request(self) -> PushRequest:
-        return self._lines.request if self._lines is not None else PushRequest()
+        return self._source.request
 
-    def _from_client(self, data: bytes, start: int) -> list[Question]:
-        stage = self._stage
+    def _from_client(self, data: bytes) -> list[Question]:
+        stage, source = self._stage, self._source
         if stage is Stage.REFUSED:
-            self._drop(data)
-            return []
-        if stage is Stage.PACK:
+            if source.drop(data):
+                self._finish()
+        elif stage is Stage.PACK:
             return self._spool(data)
-        if stage is not Stage.REQUEST:
-            raise WireError(CLIENT, "speaks on behind its push")
-        self._raw += data
-        if self._lines is not None:
-            self._pkts.feed(data)
-        return self._read()
-
-    def _read(self) -> list[Question]:
-        """Go through the client's lines, once it could see what it may say."""
-        if self._replies.state is Reply.GREETING:
-            if len(self._raw) > self._opening.limit:
-                raise LimitError(CLIENT, "speaks at length before it was spoken to")
-            return []
-        if self._lines is None:
-            greeting = self._replies.greeting
-            tips = greeting.tips if greeting.whole else None
-            self._lines = RequestLines(greeting.offered, tips, self._opening.push_options)
-            self._pkts.feed(bytes(self._raw))
-        request = self._lines
-        while not request.done:
-            line = self._pkts.next()
-            if line is None:
-                break
-            request.line(line)
-        behind = self._pkts.waiting if request.done else 0
-        if len(self._raw) - behind > self._opening.limit:
-            raise LimitError(CLIENT, "a request longer than there may be")
-        return self._requested() if request.done else []
+        elif stage is not Stage.REQUEST:
+            raise source.behind()
+        elif source.read(data, self._replies.greeting):
+            return self._requested()
+        return []
 
     def _requested(self) -> list[Question]:
-        rest = self._pkts.rest()
-        del self._raw[len(self._raw) - len(rest) :]
-        request = self._request
-        if not request.has_pack and rest:
-            raise WireError(CLIENT, "speaks on behind its push")
+        source, request = self._source, self._request
+        rest = source.rest()
         if not request.updates:
             # All is up to date.
             self._send_request()
@@ -246,41 +209,31 @@ class PushLane:
             return []
         if not request.has_pack:
             return self._refuse_unfit() if request.unfit else self._inquire()
-        limits = PackLimits(size=self._opening.max_pack)
-        stream = PackStream(self._replies.greeting.offered.object_format, limits)
         self._stage = Stage.PACK
+        source.expect_pack(self._replies.greeting.offered.object_format)
         if request.unfit:
-            self._skim = stream
             return self._refuse_unfit(rest)
         try:
-            spool = self._opening.spool(self._opening.max_pack)
+            source.open(self._opening.spool)
         except SpoolFull as full:
-            self._skim = stream
             return self._refuse(Refuse(str(full), kind="busy"), rest)
-        self._pack = PackSpool(spool, stream, len(self._raw))
         return self._spool(rest) if rest else []
 
     def _spool(self, data: bytes) -> list[Question]:
-        pack = self._pack
-        assert pack is not None
         try:
-            used = pack.take(data)
+            whole = self._source.spool(data)
         except SpoolFull as full:
             return self._refuse(Refuse(f"the pack can't wait here: {full}", kind="busy"))
-        except WireError as error:
+        except NoPack as error:
             # The report says it better than an end of the session would.
             return self._refuse(Refuse(error.message, kind="pack"))
-        if not pack.done:
-            return []
-        if used < len(data):
-            raise WireError(CLIENT, "speaks on behind its push")
-        return self._inquire()
+        return self._inquire() if whole else []
 
     def _client_ended(self) -> list[Question]:
         if self._stage is Stage.REFUSED:
             self._finish()
         elif self._stage is Stage.REQUEST:
-            if self._raw:
+            if self._source.raw:
                 self._last(f"a push that ends early (session {self._opening.session})")
             elif self._replies.state is Reply.QUIET:
                 self._outbox.send(UPSTREAM, FLUSH, Mark.OURS)
@@ -293,7 +246,7 @@ class PushLane:
     # -- what it does, and whether it may -----------------------------------
 
     def _inquire(self) -> list[Question]:
-        pack = self._pack
+        pack = self._source.pack
         talk = Inquiry(
             tuple(self._request.updates),
             pack=pack.spool if pack is not None else None,
@@ -306,7 +259,7 @@ class PushLane:
         return [Errand(self._asked, talk, "what the push does", LOOK_SECONDS, say=True)]
 
     def _whole(self) -> PushWhole:
-        request, pack = self._request, self._pack
+        request, pack = self._request, self._source.pack
         return PushWhole(
             self._opening.repository,
             self._replies.greeting.offered.object_format,
@@ -368,13 +321,13 @@ class PushLane:
         return self._send()
 
     def _send_request(self) -> None:
-        self._outbox.forward(CLIENT, bytes(self._raw), 0)
-        self._raw.clear()
+        self._outbox.forward(CLIENT, bytes(self._source.raw), 0)
+        self._source.raw.clear()
 
     def _send(self) -> list[Question]:
         self._replies.expect(self._request.side_band)
         self._send_request()
-        self._stage = Stage.SENDING if self._pack is not None else Stage.SENT
+        self._stage = Stage.SENDING if self._source.pack is not None else Stage.SENT
         return []
 
     # -- no -----------------------------------------------------------------
@@ -404,20 +357,12 @@ class PushLane:
             remarked += remarks(self._whole(), seen, refuse.reason)
         self._stop()
         if request.reports:
-            other = f"not attempted: another ref was refused (session {session})"
-            verdicts = [
-                (u.ref, said if not own else reason(Refuse(own[u.ref], kind=""), session))
-                if not own or u.ref in own
-                else (u.ref, other)
-                for u in request.updates
-            ]
+            verdicts = refusals(request.updates, said, own or {}, session)
             raw = report(verdicts, side_band=request.side_band)
             self._outbox.send(CLIENT, raw, Mark.OURS)
         elif self._replies.between:
             self._outbox.send(CLIENT, last_word(said, request.side_band), Mark.OURS)
-        if unfinished:
-            self._drop(behind)
-        else:
+        if not unfinished or self._source.drop(behind):
             self._finish()
         return remarked
 
@@ -427,23 +372,8 @@ class PushLane:
         if self._asked:
             self._void.add(self._asked)
             self._asked = 0
-        self._raw.clear()
-        self._close()
-
-    def _close(self) -> None:
-        if self._pack is not None:
-            self._pack.spool.close()
-
-    def _drop(self, data: bytes) -> None:
-        self._dropped += len(data)
-        if self._skim is not None:
-            try:
-                self._skim.feed(data)
-            except WireError:
-                self._skim = None
-        whole = self._skim is not None and self._skim.done
-        if whole or self._dropped > DRAIN:
-            self._finish()
+        self._source.raw.clear()
+        self._source.close()
 
     def _finish(self) -> None:
         """The service ends, with a flush upstream: nothing was asked of it."""
@@ -479,8 +409,9 @@ class PushLane:
             return []
         before = replies.state
         replies.receive(data)
-        if before is Reply.GREETING and replies.state is Reply.QUIET and self._raw:
-            return self._read()
+        if before is Reply.GREETING and replies.state is Reply.QUIET and self._source.raw:
+            whole = self._source.read(b"", replies.greeting)
+            return self._requested() if whole else []
         return []
 
     def _upstream_ended(self) -> list[Question]:
@@ -495,7 +426,7 @@ class PushLane:
             self._finish()
         elif due:
             self._upstream_left(banded)
-        elif stage in (Stage.PACK, *_ASKING) or (quiet and self._raw):
+        elif stage in (Stage.PACK, *_ASKING) or (quiet and self._source.raw):
             gone = Refuse("the upstream closed the connection", kind="upstream")
             return self._refuse(gone)
         return []

@@ -7,11 +7,12 @@ report that refuses every ref is the same in report-status and report-status-v2.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from protocols.git.pktline import FLUSH, pkt
 from protocols.git.refusal import error_line, shown
 from protocols.git.sideband import DATA, ERROR, TEXT, lines
+from protocols.git.survey import RefUpdate
 
 
 def report(
@@ -26,6 +27,17 @@ def report(
     out.append(FLUSH)
     whole = b"".join(out)
     return lines(DATA, whole) + FLUSH if side_band else whole
+
+
+def refusals(
+    updates: Iterable[RefUpdate], said: str, own: Mapping[str, str], session: str
+) -> list[tuple[str, str]]:
+    """The verdict on each ref: ``said``; or, where some refs have a reason of their
+    ``own``, that one, and for the others that they were not attempted."""
+    if not own:
+        return [(update.ref, said) for update in updates]
+    other = "not attempted: another ref was refused"
+    return [(u.ref, f"{own.get(u.ref, other)} (session {session})") for u in updates]
 
 
 def progress(words: str) -> bytes:
