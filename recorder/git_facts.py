@@ -77,6 +77,8 @@ class GitFacts:
     unpack: str = ""
     errors: list[str] = field(default_factory=list)
     exit: str = ""
+    open: bool = False
+    """The session goes on, or has no end on record."""
     broken: str = ""
     """Why not all of it could be read."""
 
@@ -92,6 +94,7 @@ def gather(recording: Recording) -> GitFacts:
                 reader.line(item)
     except FormatError as error:
         reader.facts.broken = str(error)
+    reader.facts.open = recording.end is None
     return reader.finish()
 
 

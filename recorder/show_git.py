@@ -112,7 +112,7 @@ def _push(facts: GitFacts, name: str) -> Iterator[str]:
         parts = [change, judged, _outcome(facts, update)]
         yield "; ".join(part for part in parts if part) + "."
         return
-    verb = "pushed" if _allowed(facts) else "tried to push"
+    verb = "pushed" if _allowed(facts) else f"{_tried(facts)} push"
     told = f"{name} {verb} {facts.updates_count:,} updates to {_repository(facts)}{_options(facts)}"
     yield f"{told}; {judged}:" if judged else f"{told}:"
     for update in facts.updates[:_LISTED]:
@@ -132,7 +132,7 @@ def _options(facts: GitFacts) -> str:
 def _change(facts: GitFacts, update: Update, with_repository: bool) -> str:
     kind = _kind(update)
     done = _accepted(facts, update)
-    verb = _VERBS[kind][0] if done else f"tried to {_VERBS[kind][1]}"
+    verb = _VERBS[kind][0] if done else f"{_tried(facts)} {_VERBS[kind][1]}"
     told = f"{verb} {one_line(update.ref, 200) or 'a ref'}"
     if with_repository:
         repository = one_line(update.repository, 260) or _repository(facts)
@@ -156,6 +156,16 @@ def _change(facts: GitFacts, update: Update, with_repository: bool) -> str:
     elif update.lost is None and kind in ("force", "delete") and update.update:
         counts.append("an unknown number lost")
     return told + (f": {', '.join(counts)}" if counts else "")
+
+
+def _tried(facts: GitFacts) -> str:
+    return "wants to" if _waits(facts) else "tried to"
+
+
+def _waits(facts: GitFacts) -> bool:
+    """It is held, and somebody may still answer."""
+    undecided = facts.approval is None and not facts.refusal
+    return facts.open and facts.verdict == _HOLD and undecided
 
 
 def _kind(update: Update) -> str:
@@ -191,7 +201,7 @@ def _outcome(facts: GitFacts, update: Update) -> str:
         return f"the upstream could not unpack it: {_cut(facts.unpack)}"
     if facts.errors:
         return f"it ended with: {_cut(facts.errors[-1])}"
-    return "no report of the upstream is on record"
+    return "" if facts.open else "no report of the upstream is on record"
 
 
 def _judged(facts: GitFacts) -> str:
@@ -209,6 +219,8 @@ def _judged(facts: GitFacts) -> str:
 def _approved(facts: GitFacts) -> str:
     held = facts.approval
     if held is None:
+        if _waits(facts):
+            return "waits for approval"
         return f"refused: {_cut(facts.refusal)}" if facts.refusal else "nobody answered"
     yes = ", ".join(one_line(person, 100) for person in held.yes[:_LISTED])
     no = ", ".join(one_line(person, 100) for person in held.no[:_LISTED])

@@ -180,6 +180,26 @@ def test_a_blocked_push_says_by_whom(
     assert "gateway  ng refs/heads/main blocked" in out
 
 
+def test_a_push_that_waits(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    journal = make_journal(tmp_path)
+    session = GitSession(journal, ULIDS[0], PUSH.encode())
+    session.log.event("push", event_of("b" * 40, "0" * 40, update="delete", commits=0, lost=1))
+    session.log.command(2, "run", "push to org/repo", Verdict.HOLD, ("leads",), "", "p" * 8)
+    journal.flush()
+    waiting = (
+        "agent-7 (run run-42) wants to delete refs/heads/main of org/repo, which was at bbbbbbb: "
+        "1 commit lost; held by rule leads, waits for approval."
+    )
+    assert told(run(capfd, tmp_path, "show", ULIDS[0])[1]) == waiting
+    session.log.end("closed", "the client left")
+    journal.flush()
+    journal.close()
+    again = make_journal(tmp_path)
+    over = waiting.replace("wants", "tried").replace("waits for approval", "nobody answered")
+    assert told(run(capfd, tmp_path, "show", ULIDS[0])[1]) == over
+    again.close()
+
+
 def test_many_updates_and_what_the_upstream_said_of_each(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], repositories: Repositories
 ) -> None:
