@@ -31,5 +31,5 @@ async def reached(services: Services, target: Target, seconds: float) -> Leg:
     if target.kind.carrier != "ssh":
         return leg
     assert services.island is not None
-    end = services.island.connect(leg.sock, target.host_keys, target.upstream.host, target.user)
+    end = services.island.connect(leg.sock, target.host_keys, target.upstream.host)
     return Leg(end)

@@ -6,6 +6,8 @@ import ssl
 from dataclasses import dataclass
 
 from gateway.config import Address, ListenerConfig
+from gateway.host_key import HostKey, load_host_key
+from gateway.key_file import own_key
 from gateway.targets import split_request
 from gateway.tls import server_context
 from protocols import load
@@ -15,18 +17,23 @@ from protocols.contract import ProtocolKind
 @dataclass(frozen=True, slots=True)
 class Listener:
     """``context`` is None where the listener has no certificate; then TLS is
-    never offered."""
+    never offered. ``host_key`` is for one that SSH carries."""
 
     address: Address
     kind: ProtocolKind
     target: str
     tls: str
     context: ssl.SSLContext | None
+    host_key: HostKey | None = None
 
     @classmethod
     def from_config(cls, config: ListenerConfig) -> Listener:
-        """Loads the certificate: OSError or ssl.SSLError when it can't."""
+        """Loads the certificate or the host key, which is made where there is none:
+        OSError, ssl.SSLError, KeyFileError or ValueError when it can't."""
         kind = load(config.protocol)
+        if config.host_key is not None:
+            host_key = load_host_key(own_key(config.host_key))
+            return cls(config.address, kind, config.target, "off", None, host_key)
         context = None
         if config.tls != "off" and config.certificate is not None and config.key is not None:
             context = server_context(config.certificate, config.key, kind.alpn)

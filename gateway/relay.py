@@ -60,7 +60,7 @@ from protocols.contract import (
 from protocols.wire import Side
 
 if TYPE_CHECKING:
-    from gateway.quarantine import Quarantine
+    from gateway.quarantine.quarantine import Quarantine
     from gateway.session import Session
 
 _Planned: TypeAlias = "tuple[Decision, Plan | Refuse, list[list[str]]]"

@@ -7,6 +7,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from gateway.cancels import Cancels
     from gateway.holds import Holds
     from gateway.island import Island
-    from gateway.quarantine import Quarantine
+    from gateway.quarantine.quarantine import Quarantine
     from gateway.session import Session
 
 
@@ -55,6 +56,8 @@ class Services:
     cancels: Cancels = field(init=False)
     throttle: Throttle = field(init=False)
     depot: Depot = field(init=False)
+    apart: Path = field(init=False)
+    """Where quarantines are: this worker's own folder."""
     island: Island | None = None
     """Speaks SSH where a listener or a target needs it."""
     secret_threads: trio.CapacityLimiter = field(init=False)
@@ -66,9 +69,9 @@ class Services:
 
     def quarantine(self) -> Quarantine:
         """A place apart, where a session's bulk is looked into."""
-        from gateway.quarantine import Quarantine
+        from gateway.quarantine.quarantine import Quarantine
 
-        return Quarantine(self.config.state / "quarantine")
+        return Quarantine(self.apart)
 
     def upstream_context(self, target: Target, alpn: str) -> ssl.SSLContext:
         """The TLS context for ``target``, made once: loading authorities takes

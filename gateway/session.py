@@ -17,6 +17,7 @@ from gateway.leg import Leg, LegLost
 from gateway.listening import Listener
 from gateway.relay import Relay
 from gateway.services import Services
+from gateway.spool import DiskSpool
 from protocols.contract import (
     Answer,
     Conversation,
@@ -58,16 +59,17 @@ class Session:
         self.crowded = crowded
         self.id = services.world.ulid()
         self.synced = services.config.recording.durability == "disk"
+        self._spools = listener.kind.carrier == "ssh"
+        self._bulk: list[DiskSpool] = []
         self.conversation: Conversation = listener.kind.start(
             Opening(
                 session=self.id,
                 chance=services.world.chance,
                 tls=listener.tls,
                 limit=services.config.limits.message,
-                spool=services.depot.open,
+                spool=self._spool,
             )
         )
-        self._spools = listener.kind.carrier == "ssh"
         self.legs: list[Leg | None] = [received(services, listener, sock, peer), None]
         self.proven = trio.Event()
         self._ended = [False, False]
@@ -168,10 +170,17 @@ class Session:
         if heard > LINGER_ON_RECORD:
             self.note("unheard", {"side": "client", "bytes": heard - LINGER_ON_RECORD})
 
+    def _spool(self, cap: int) -> DiskSpool:
+        spool = self.services.depot.open(cap)
+        self._bulk.append(spool)
+        return spool
+
     def _close(self) -> None:
         services = self.services
         services.sessions.pop(self.id, None)
         self.relay.close()
+        for spool in self._bulk:
+            spool.close()
         for leg in self.legs:
             if leg is not None and leg.fd >= 0:
                 services.reactor.detach(leg)

@@ -23,6 +23,7 @@ from gateway.mask_key import mask_key
 from gateway.policy.errors import PolicyErrors
 from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
+from gateway.quarantine.places import sweep
 from gateway.reactor import Reactor
 from gateway.services import Services
 from gateway.spool import Depot
@@ -109,7 +110,9 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     made.holds = Holds(approvals)
     made.cancels = Cancels(world, config.state / "run", post.number)
     made.throttle = Throttle(world, config.limits.failed_proofs)
-    made.depot = Depot(config.state / "spool", getattr(config.limits, "spool", 8 << 30))
+    made.depot = Depot(config.state / "spool", config.limits.spool)
+    made.apart = config.state / "quarantine" / str(post.number)
+    sweep(made.apart)  # what this worker's predecessor left
     made.secret_threads = trio.CapacityLimiter(SECRET_THREADS)
     try:
         yield made

@@ -12,6 +12,7 @@ compiled.settle()
 _FOLDERS = {
     "postgres": "protocols.postgres",
     "resp": "protocols.resp",
+    "git-ssh": "protocols.ssh",
 }
 
 NAMES = tuple(_FOLDERS)

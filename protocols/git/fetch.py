@@ -3,12 +3,19 @@
 In v0 and v1 one conversation wants once, and is asked about once; what follows
 (haves, done) belongs to it.  In v2 each ``fetch`` command repeats its wants; it is
 asked about when it wants anything, or bounds it in a way, that was not allowed
-before.  ``ls-refs`` passes: seeing refs was asked when the service began.
-Texts of the upstream are masked.  There is no place for words to a client that
-waits: its next line is ACK or NAK, and git knows nothing else there.
+before.  ``ls-refs`` passes: seeing refs was asked when the service began.  A fetch
+that wants nothing and only compares histories is asked about too: it tells what
+the server has.
+
+Texts of the upstream are masked by the plan's mask of the one column and its screen;
+``withhold`` is about texts beside a result, and these are the result.  There is no
+place for words to a client that waits: its next line is ACK or NAK, and git knows
+nothing else there.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from protocols.contract import Allow, Answer, Column, Command, Plan, Question, Refuse, Result
 from protocols.errors import LimitError, WireError
@@ -22,8 +29,10 @@ from protocols.outbox import Outbox
 from protocols.wire import Mark, Side, Span
 
 CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
-REFUSED = 128
+REFUSED: Final = 128
 """git's own exit status for what it dies of."""
+REMEMBERED: Final = 100_000
+"""Wants that were allowed and need no second question; past it they are asked again."""
 
 
 class FetchLane:
@@ -55,6 +64,7 @@ class FetchLane:
         self._asked = 0
         self._command: Command | None = None
         self._questions: list[Question] = []
+        self._left = False
         self._over = False
         self.finished: int | None = None
 
@@ -64,9 +74,10 @@ class FetchLane:
         if side is UPSTREAM:
             return self._from_upstream(data)
         if not data:
-            return []
+            self._left = True
+            return self._read()
         self._outbox.take(CLIENT, data)
-        if self.finished is not None:
+        if self._deaf:
             return []
         self._waiting += data
         if len(self._waiting) + self._size > self._opening.limit:
@@ -146,13 +157,18 @@ class FetchLane:
 
     # -- the client ---------------------------------------------------------
 
+    @property
+    def _deaf(self) -> bool:
+        """What the client says goes nowhere: it may not know yet that all is over."""
+        return self.finished is not None or self._replies.state is State.OVER
+
     def _suspended(self) -> bool:
-        if self._asked or self.finished is not None:
+        if self._asked or self._deaf:
             return True
         state = self._replies.state
         if state is State.GREETING:
             return True
-        return self._replies.greeting.version == 2 and state not in (State.IDLE, State.OVER)
+        return self._replies.greeting.version == 2 and state is not State.IDLE
 
     def _read(self) -> list[Question]:
         """Go through the client's lines until one must wait."""
@@ -168,14 +184,22 @@ class FetchLane:
                     break
                 self._ready.append(line)
                 if self._replies.greeting.version == 2:
-                    self._line_of_v2(line)
+                    self._line_of_two(line)
                 else:
-                    self._line_of_v0(line)
+                    self._line_of_zero(line)
             except WireError as error:
                 self._farewell(error)
                 raise
+        if self._deaf or (self._left and not self._suspended()):
+            self._drop()
         questions, self._questions = self._questions, []
         return questions
+
+    def _drop(self) -> None:
+        """What is left of the client's is no request, and never will be."""
+        self._waiting.clear()
+        self._ready.clear()
+        self._size = 0
 
     def _forward(self) -> None:
         """The lines that were read leave, as they came."""
@@ -198,9 +222,9 @@ class FetchLane:
 
     # v0 and v1
 
-    def _line_of_v0(self, line: bytes) -> None:
+    def _line_of_zero(self, line: bytes) -> None:
         replies = self._replies
-        if replies.state is State.OVER or replies.done:
+        if replies.done:
             raise WireError(CLIENT, "speaks on behind its last word")
         wants = self._wants
         if self._sent:
@@ -237,9 +261,7 @@ class FetchLane:
 
     # v2
 
-    def _line_of_v2(self, line: bytes) -> None:
-        if self._replies.state is State.OVER:
-            raise WireError(CLIENT, "speaks on behind the end")
+    def _line_of_two(self, line: bytes) -> None:
         self._pkts.special = V2
         if not self._verb:
             if line == FLUSH:
@@ -284,9 +306,10 @@ class FetchLane:
         wants, verb = self._wants, self._verb
         assert wants is not None
         if verb == b"fetch":
+            if not wants and not wants.waits:
+                raise WireError(CLIENT, "a fetch of nothing")
             known = self._allowed.get(wants.key)
-            asked_before = known is not None and known.issuperset((*wants.oids, *wants.refs))
-            if wants and not asked_before:
+            if known is None or not known.issuperset((*wants.oids, *wants.refs)):
                 self._ask(wants)
                 return
         self._send_command()
@@ -303,6 +326,8 @@ class FetchLane:
         wants = self._wants
         assert wants is not None
         if self._replies.greeting.version == 2:
+            if sum(map(len, self._allowed.values())) + len(self._allowed) > REMEMBERED:
+                self._allowed.clear()
             self._allowed.setdefault(wants.key, set()).update((*wants.oids, *wants.refs))
             self._send_command()
             return
@@ -332,6 +357,4 @@ class FetchLane:
             raw = lines(ERROR, shown(said), replies.longest)
         self._outbox.send(CLIENT, raw, Mark.OURS)
         self.finished = REFUSED
-        self._waiting.clear()
-        self._ready.clear()
-        self._size = 0
+        self._drop()

@@ -71,22 +71,23 @@ class Channel:
         return length == len(body)
 
     def arrived(self, side: Side, raw: bytes, spans: list[Span]) -> None:
-        """The frame ``raw`` arrived, and a lane made ``spans`` of its body."""
+        """The frame ``raw`` arrived, and a lane made ``spans`` of its body; what they
+        don't tell of (the lane met an error) is taken."""
         outbox = self._outbox
-        opened = False
+        told = 0
         for span in spans:
             if span.side is side and span.move in (Move.PASS, Move.TAKE):
-                if not opened:
+                if not told:
                     outbox.take(side, raw[:HEADER])
-                    opened = True
+                    told = HEADER
+                told += len(span.raw)
                 place = outbox.take(side, span.raw, span.mark)
                 self._places[side].note(span.offset, place)
                 if span.move is Move.PASS:
                     self._forward(span)
             else:
                 self._leave(span)
-        if not opened:
-            outbox.take(side, raw)
+        outbox.take(side, raw[told:])
 
     def left(self, spans: list[Span]) -> None:
         """Spans of a lane with which no frame arrived."""

@@ -85,9 +85,9 @@ class SshConversation:
             return self._lost(side)
         try:
             buffer, found = self._frames[side].cut(data)
-        except WireError:
+        except WireError as error:
             self._outbox.take(side, self._frames[side].spill(data), Mark.SECRET)
-            self._end("")
+            self._end(f"{error.message} (session {self._opening.session})")
             raise
         questions: list[Question] = []
         run = -1  # the start of frames that pass as they are
@@ -119,8 +119,9 @@ class SshConversation:
             run = -1
             try:
                 questions += self._take(side, kind, buffer[start:end])
-            except WireError:
-                self._end("")
+            except WireError as error:
+                self._outbox.take(side, buffer[end : found[-1][2]], Mark.SECRET)
+                self._end(f"{error.message} (session {self._opening.session})")
                 raise
         if found:
             self._pass(side, buffer, run, found[-1][2])
@@ -140,7 +141,11 @@ class SshConversation:
             return self._routed(answer)
         elif number in self._open and self._lane is not None:
             self._open.discard(number)
-            return self._lane_asks(self._lane.answer(number, answer))
+            try:
+                return self._lane_asks(self._lane.answer(number, answer))
+            except WireError as error:
+                self._blame(error)
+                raise
         else:
             raise KeyError(number)
         return []
@@ -261,6 +266,7 @@ class SshConversation:
             self._outbox.send(CLIENT, data(Kind.STDERR, self._stderr.feed(body)), Mark.EDITED)
         elif kind in _FAREWELL and not self._exit:
             self._exit = frame(kind, body)
+            self._after_lane()
         elif kind is Kind.FAILED:
             self._ascent.aside = body.decode("utf-8", "backslashreplace")[:512]
             return self._lost(UPSTREAM)
@@ -360,14 +366,26 @@ class SshConversation:
             self._tell_eof(UPSTREAM)
         if self._eof[UPSTREAM] and not waits and not lane.held[UPSTREAM]:
             self._tell_eof(CLIENT)
+            if self._exit:
+                self._leave()
 
     def _end_of(self, side: Side) -> list[Question]:
         if self._lane is None or self._eof[side]:
             raise WireError(side, "an end of nothing")
-        self._eof[side] = True
-        questions = self._lane_asks(self._lane.receive(side, b""))
-        self._channel.left(self._lane.moves())
+        questions = self._stop_lane(side)
         self._after_lane()
+        return questions
+
+    def _stop_lane(self, side: Side) -> list[Question]:
+        """The stream of ``side`` has ended."""
+        assert self._lane is not None
+        self._eof[side] = True
+        try:
+            questions = self._lane_asks(self._lane.receive(side, b""))
+        except WireError as error:
+            self._blame(error)
+            raise
+        self._channel.left(self._lane.moves())
         return questions
 
     def _tell_eof(self, side: Side) -> None:
@@ -382,8 +400,15 @@ class SshConversation:
     def _broken(self, side: Side, raw: bytes, error: WireError) -> None:
         """``side`` broke git's protocol in the frame ``raw``."""
         assert self._lane is not None
-        self._outbox.take(side, raw)
-        who = "the upstream" if side is UPSTREAM else "the client"
+        self._channel.arrived(side, raw, self._lane.moves())
+        self._blame(error)
+
+    def _blame(self, error: WireError) -> None:
+        """The lane says what was wrong where it can, else it is said on standard error."""
+        assert self._lane is not None
+        self._channel.left(self._lane.moves())
+        self._after_lane()
+        who = "the upstream" if error.side is UPSTREAM else "the client"
         self._end(f"{who} broke git's protocol: {error.message} (session {self._opening.session})")
 
     # -- ends -------------------------------------------------------------
@@ -407,9 +432,7 @@ class SshConversation:
                 self._check_ascent()
             return questions
         if not self._eof[UPSTREAM]:
-            self._eof[UPSTREAM] = True
-            questions = self._lane_asks(lane.receive(UPSTREAM, b""))
-            self._channel.left(lane.moves())
+            questions = self._stop_lane(UPSTREAM)
         if self._exit:
             self._leave()
         elif lane.finished is None:

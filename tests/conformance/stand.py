@@ -31,7 +31,9 @@ from protocols.contract import (
     Proven,
     Question,
     Refuse,
+    Remark,
     Result,
+    SpoolFull,
     Upgrade,
     Upgraded,
 )
@@ -44,6 +46,28 @@ GATES_UPSTREAM = {Command, Proof, Destination, Challenge}
 GATES_CLIENT = {Proof, Destination, Challenge, Result, Errand}
 """While one of these is open nothing leaves on that side."""
 Mutate = Callable[[Side, bytes], bytes]
+
+
+class MemorySpool:
+    """A spool of ``cap`` bytes."""
+
+    def __init__(self, cap: int) -> None:
+        self.cap, self.raw = cap, b""
+
+    @property
+    def size(self) -> int:
+        return len(self.raw)
+
+    def write(self, data: bytes) -> None:
+        if len(self.raw) + len(data) > self.cap:
+            raise SpoolFull(f"more than {self.cap} bytes")
+        self.raw += data
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.raw[offset : offset + length]
+
+    def close(self) -> None:
+        self.raw = b""
 
 
 @dataclass
@@ -69,7 +93,7 @@ class Stand:
     def __post_init__(self) -> None:
         self.draws = 0
         self.conversation: Any = protocols.load(self.protocol).start(
-            Opening("session-1", self.chance, "off", self.subject.limit)
+            Opening("session-1", self.chance, "off", self.subject.limit, MemorySpool)
         )
         self.server = self.subject.server()
         self.questions: list[Question] = []
@@ -83,6 +107,7 @@ class Stand:
         self.served = 0
         self.error: WireError | None = None
         self.stopped = False
+        self.destined = self.greeted = False
         self.logged_in = (0, 0, 0, 0)
 
     def chance(self, count: int) -> bytes:
@@ -93,7 +118,8 @@ class Stand:
 
     def run(self, script: Script) -> Stand:
         for number, turn in enumerate(script.turns):
-            if self.over:
+            shut = self.subject.waits and number >= self.subject.waits
+            if self.over or (shut and not self.conversation.ready):
                 break
             if number == script.login:
                 self.mark()
@@ -117,6 +143,13 @@ class Stand:
                 return
             if self.open and self.plan.late:
                 self.answer(self.open.pop(0))
+                continue
+            if self.destined and not self.greeted:
+                self.greeted = True
+                self.feed(Side.UPSTREAM, self.subject.greeting)
+                continue
+            if self.conversation.more:
+                self.drain()
                 continue
             raw = bytes(self.sent[Side.UPSTREAM][self.served :])
             self.served += len(raw)
@@ -168,6 +201,7 @@ class Stand:
             assert self.conversation.closing, "it goes on after a WireError"
             asked = []
         self.questions += asked
+        asked = [question for question in asked if not isinstance(question, Remark)]
         if self.plan.late:
             self.open += asked
             self.drain()
@@ -188,7 +222,10 @@ class Stand:
                 return REFUSE
             return Allow(masked=self.plan.masked)
         if isinstance(question, Proof):
-            return Offer() if question.secret is None else Proven("mia")
+            evidence = question.secret is not None or question.key
+            return Proven("mia") if evidence else Offer()
+        if isinstance(question, Destination):
+            self.destined = bool(self.subject.greeting)
         if isinstance(question, Result):
             return Plan((None,) * len(question.columns))
         simple: dict[type, Answer] = {

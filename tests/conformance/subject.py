@@ -48,8 +48,12 @@ class Subject:
     results: frozenset[str] = frozenset()
     """Scripts with results that have columns."""
     limit: int = 1 << 16
+    waits: int = 0
+    """Not 0: the client sends this turn and later ones only once the upstream let it in."""
+    greeting: bytes = b""
+    """What the upstream says by itself, once a client's destination is known."""
 
 
 def load(protocol: str) -> Subject:
-    subject: Subject = import_module(f"subjects.{protocol}").SUBJECT
+    subject: Subject = import_module(f"subjects.{protocol.replace('-', '_')}").SUBJECT
     return subject

@@ -23,6 +23,7 @@ PLAIN = {
     "enum",
     "hashlib",
     "typing",
+    "zlib",
 }
 PURE = PLAIN | {
     "array",
@@ -67,7 +68,7 @@ PURE = PLAIN | {
 socket, a file or chance in it."""
 PURE_ITEMS = {"uuid.UUID", "urllib.parse"}
 """Of modules that have a world in them too, the parts that have none."""
-LEND = {("protocols.http.dialects.git", "protocols.git")}
+LEND = {("protocols.http.dialects.git", "protocols.git"), ("protocols.ssh", "protocols.git")}
 """Folders of protocols that another protocol's folder may import."""
 SHARED = {"protocols.outbox", "protocols.sql", "protocols.compiled"}
 """Under protocols, beside the folders of protocols; sql is a family's language."""
@@ -75,7 +76,7 @@ INSTALLED = {"protocols.compiled": {"os", "pathlib", "sys"}}
 """Looks at how this installation was built, at import; no byte of a peer gets there."""
 
 SESSION = {"session", "relay", "dial", "tls", "island", "leg", "reactor", "errands", "cancels"}
-SESSION |= {"holds", "listening", "services", "turnaway"}
+SESSION |= {"holds", "listening", "services", "turnaway", "carriers", "deadlines"}
 PROCESS = {"listener", "worker", "supervisor", "console", "cli", "commands", "demo"}
 PROCESS |= {"config_text"}
 
