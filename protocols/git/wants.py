@@ -40,7 +40,7 @@ class Wants:
     """One request as it is read, line by line. ``can`` says whether a feature
     (``shallow``, ``filter``, ``ref-in-want``...) was offered."""
 
-    __slots__ = ("_can", "_length", "bounds", "done", "filter", "oids", "refs", "shallow")
+    __slots__ = ("_can", "_length", "bounds", "done", "filter", "oids", "refs", "shallow", "waits")
 
     def __init__(self, length: int, can: Callable[[bytes], bool]) -> None:
         self._length = length
@@ -53,6 +53,8 @@ class Wants:
         self.filter = b""
         self.shallow = 0
         self.done = False
+        self.waits = False
+        """``wait-for-done``: no pack before the client asks for it."""
 
     def __bool__(self) -> bool:
         return bool(self.oids or self.refs)
@@ -118,6 +120,7 @@ class Wants:
             self.done = True
         elif said == b"wait-for-done":
             self._offered(said)
+            self.waits = True
         elif not self.bound(said):
             raise _wrong("a line that has no place in a fetch")
 
@@ -154,7 +157,7 @@ class Wants:
             how.append(f"filter {text(self.filter)}")
             context.append(how[-1])
         more = len(shown) - SHOWN
-        line = f"fetch {repository}: {', '.join(shown[:SHOWN])}"
+        line = f"fetch {repository}: {', '.join(shown[:SHOWN]) or 'nothing, only compare'}"
         line += f" and {more} more" if more > 0 else ""
         line += f" ({', '.join(how)})" if how else ""
         facts = {

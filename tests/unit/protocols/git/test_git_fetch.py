@@ -213,7 +213,6 @@ def test_v2_asks_again_only_for_what_is_new() -> None:
         (fetch2(b"want " + A, b"want " + B), 2),
         (fetch2(b"want " + A, b"deepen 1"), 3),
         (fetch2(b"want " + A, b"filter blob:none"), 4),
-        (fetch2(b"have " + A), 4),
     ):
         drive.feed(CLIENT, request)
         assert len(drive.asked) == asked
@@ -391,6 +390,7 @@ BAD2 = [
     pkt(b"command=fetch\n") + b"0002",
     fetch2(b"want-ref refs/heads/main"),
     fetch2(b"wait-for-done"),
+    fetch2(b"have " + A),
     fetch2(b"sideband-all"),
     fetch2(b"packfile-uris https"),
     fetch2(b"want"),
@@ -468,6 +468,34 @@ def test_a_client_that_speaks_first_waits() -> None:
     drive = Drive(FetchLane(opening()))
     drive.feed(CLIENT, WANT + FLUSH, [1] * 100)
     assert not drive.sent[UPSTREAM]
+    drive.feed(UPSTREAM, REFS)
+    assert drive.sent[UPSTREAM] == WANT + FLUSH
+
+
+def test_what_comes_behind_an_error_goes_nowhere() -> None:
+    """The client can't know yet."""
+    drive = greeted()
+    drive.feed(CLIENT, WANT + FLUSH)
+    drive.feed(UPSTREAM, pkt(b"ERR no such thing"))
+    drive.feed(CLIENT, pkt(b"have " + A) + FLUSH + DONE)
+    assert drive.sent[UPSTREAM] == WANT + FLUSH
+    assert drive.lane.held == (0, 0)
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_client_that_leaves_in_the_middle_of_a_request(version: int) -> None:
+    drive = greeted(version)
+    drive.feed(CLIENT, fetch2(b"want " + A)[:-6] if version else WANT)
+    assert drive.lane.held[CLIENT]
+    drive.end(CLIENT)
+    assert drive.lane.held == (0, 0)
+    assert not drive.sent[UPSTREAM]
+
+
+def test_a_request_before_the_end_is_still_read() -> None:
+    drive = Drive(FetchLane(opening()))
+    drive.feed(CLIENT, WANT + FLUSH)
+    drive.end(CLIENT)
     drive.feed(UPSTREAM, REFS)
     assert drive.sent[UPSTREAM] == WANT + FLUSH
 

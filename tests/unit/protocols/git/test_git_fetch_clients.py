@@ -167,6 +167,18 @@ def test_refs_wanted_by_name(world: World, here: str, cut: int) -> None:
     world.git("fsck", at=f"{here}/c")
 
 
+def test_comparing_histories_is_asked_about(world: World, here: str) -> None:
+    url = world.url("full.git")
+    world.git("clone", "-q", url, "c", at=here)
+    world.runs()
+    words = ("fetch", "-q", "--negotiate-only", "--negotiation-tip=HEAD", "origin")
+    said = world.git(*words, at=f"{here}/c")
+    assert world.git("rev-parse", "HEAD", at=f"{here}/c").strip() in said.split()
+    assert world.texts() == ["fetch org/repo: nothing, only compare"]
+    said = world.git(*words, at=f"{here}/c", verdict="refuse", code=128)
+    assert "blocked by rule no-mondays" in said
+
+
 def test_what_is_advertised(world: World, here: str) -> None:
     trace = {"GIT_TRACE_PACKET": "1"}
     said = world.git("ls-remote", world.url("named.git"), at=here, env=trace, version=2)
