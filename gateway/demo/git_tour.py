@@ -84,7 +84,7 @@ class GitTour:
 
     def pushed(self) -> None:
         self.voice.say(
-            "Its own key, with a certificate of an hour for its token; the real server's key "
+            "Its own key, with a certificate for its token; the key of the real server "
             "stays in the gateway."
         )
         self.voice.typed(self.scene.certify(self.tour.on.environment, self.tour.agent))

@@ -13,10 +13,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from audit import audit
+from git_kit import Attack, witness_script
+from git_stack import ALLOW_GIT, NOT_SERVED, SERVED, GitStack, Route, verify
 from mock_upstream import NO_PASSWORD, MockUpstream, Script
 from stack import Stack
 
-from gateway.demo.postgres import Server
+from gateway.demo.postgres import NoServer, Server
+from gateway.demo.ssh_server import SshServer
 
 READERS = """
 version = 1
@@ -126,3 +129,43 @@ def staged(started: Callable[..., Stack]) -> Iterator[Staged]:
     yield Staged(started(mock, target=NO_PASSWORD), mock)
     mock.close()
     assert not mock.trouble, mock.trouble
+
+
+@pytest.fixture(scope="session")
+def attacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Attack]]:
+    """Starts gateways for git before one OpenSSH server that writes down what it
+    is asked to run. At the end each of their recordings must verify."""
+    if not SERVED:
+        pytest.skip(NOT_SERVED)
+    folder = tmp_path_factory.mktemp("git-threats")
+    script, witness = witness_script(folder)
+    try:
+        server = SshServer(settings={"ForceCommand": str(script)}).start()
+    except NoServer as error:
+        pytest.skip(str(error))
+    made: dict[str, Attack] = {}
+    stacks: list[GitStack] = []
+
+    def start(policy: str = ALLOW_GIT, **more: Any) -> Attack:
+        known = repr((policy, sorted(more.items())))
+        if known not in made:
+            stack = GitStack(tmp_path_factory.mktemp("git"), server, policy=policy, **more)
+            stacks.append(stack.start())
+            route = Route(server, tmp_path_factory.mktemp("git-clients"), stack)
+            made[known] = Attack(route, witness)
+        return made[known]
+
+    try:
+        yield start
+        for stack in stacks:
+            verify(stack)
+    finally:
+        for stack in stacks:
+            stack.stop()
+        server.stop()
+
+
+@pytest.fixture
+def attack(attacks: Callable[..., Attack]) -> Attack:
+    """Before a gateway that allows everything."""
+    return attacks()
