@@ -25,11 +25,25 @@ _CONTROL: Final = re.compile(rb"[\x00-\x1f\x7f]")
 
 
 def permitted(option: str, allowed: tuple[str, ...]) -> bool:
-    """Whether a target permits this push option: said whole, or by its beginning with
-    ``*`` at the end (``ci.variable=*``)."""
-    return any(
-        option.startswith(form[:-1]) if form.endswith("*") else option == form for form in allowed
-    )
+    """Whether a target permits this push option. In its patterns ``*`` stands for any
+    run of characters, as in rules; every other character stands for itself."""
+    return any(_meets(option, *pattern.split("*")) for pattern in allowed)
+
+
+def _meets(option: str, head: str, *pieces: str) -> bool:
+    if not pieces:
+        return option == head
+    *middles, tail = pieces
+    at, end = len(head), len(option) - len(tail)
+    if at > end or not option.startswith(head) or not option.endswith(tail):
+        return False
+    # The leftmost place of each piece leaves the most room for the next.
+    for piece in middles:
+        found = option.find(piece, at, end)
+        if found < 0:
+            return False
+        at = found + len(piece)
+    return True
 
 
 @dataclass(slots=True)

@@ -24,6 +24,8 @@ OTHERS: Final = 50
 """Secrets, symbolic links, submodules, options: of each."""
 LONGEST: Final = 300
 """Characters of one name or subject."""
+MOST: Final = 200_000
+"""Characters about the updates in all."""
 
 # Controls, line ends of Unicode, marks that turn the direction of text, bytes that
 # were no UTF-8; and what would make a quoted name ambiguous.
@@ -122,9 +124,16 @@ def _lines(whole: PushWhole, seen: Sequence[UpdateSeen], survey: Survey) -> Iter
         hidden.insert(0, quoted(survey.missed))
     if hidden:
         yield f"NOT ALL IS SHOWN: {'; '.join(hidden[:OTHERS])}{_more(len(hidden), OTHERS)}"
+    room, left = MOST, 0
     for one in islice(seen, UPDATES):
-        yield ""
-        yield from _update(one)
+        for line in ("", *_update(one)):
+            room -= len(line)
+            if room > 0:
+                yield line
+            else:
+                left += 1
+    if left:
+        yield f"... and {counted(left, 'line')} more about these updates, not shown"
     if len(seen) > UPDATES:
         yield ""
         yield f"... and {len(seen) - UPDATES} updates more, not shown"

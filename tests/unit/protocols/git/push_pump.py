@@ -14,16 +14,19 @@ import select
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parents[4]))
 
+from gateway.quarantine.process import Desk
 from protocols.contract import (
     Allow,
     Command,
     Done,
     Errand,
+    Examine,
     Question,
     Refuse,
     Remark,
@@ -91,11 +94,51 @@ def surveyed(clone: str, talk: Inquiry) -> Survey:
     return Survey(tuple(seen), objects=1)
 
 
+def looked(talk: Inquiry, path: str, folder: Path) -> Survey:
+    """What the inquiry itself finds, with a real upload-pack and real examinations."""
+    folder.mkdir(exist_ok=True)
+    desk = Desk(folder, ())
+    environment = {**os.environ, "GIT_PROTOCOL": "version=2"}
+    command = ["git", "upload-pack", path]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, env=environment) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        while not talk.closing:
+            for span in talk.moves():
+                if span.move is Move.SEND:
+                    child.stdin.write(span.raw)
+            child.stdin.flush()
+            data = os.read(child.stdout.fileno(), 1 << 16)
+            questions = talk.receive(Side.UPSTREAM, data)
+            while questions:
+                questions += talk.answer(questions[0].number, examined(desk, questions.pop(0)))
+        for span in talk.moves():
+            child.stdin.write(span.raw if span.move is Move.SEND else b"")
+        child.stdin.close()
+        child.stdout.read()
+    survey = talk.result
+    assert survey is not None
+    return survey
+
+
+def examined(desk: Desk, question: Question) -> Done:
+    assert isinstance(question, Examine)
+    files = []
+    for spool in question.spools:
+        with tempfile.TemporaryFile() as file:
+            file.write(spool.read(0, spool.size))
+            file.seek(0)
+            files.append(os.dup(file.fileno()))
+    return Done(desk.step(question.step, question.arguments, files))
+
+
 class Pump:
     def __init__(self, folder: Path, path: str) -> None:
         self.plan: dict[str, Any] = json.loads((folder / "plan.json").read_text())
         self.log: dict[str, Any] = {"remarks": [], "said": 0, "spools": []}
         self.folder = folder
+        self.path = path
         self.child = subprocess.Popen(
             ["git", "receive-pack", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
@@ -144,7 +187,10 @@ class Pump:
                 return self.lane.answer(question.number, Done(moved))
             if self.plan.get("blind"):
                 return self.lane.answer(question.number, Done(error="the upstream is deaf"))
-            survey = surveyed(self.plan["clone"], question.talk)
+            if self.plan.get("look"):
+                survey = looked(question.talk, self.path, self.folder / "desk")
+            else:
+                survey = surveyed(self.plan["clone"], question.talk)
             return self.lane.answer(question.number, Done(survey))
         if isinstance(question, Command):
             self.log["text"] = question.text

@@ -242,6 +242,44 @@ def test_nobody_could_look(scene: Scene) -> None:
     assert "NOT ALL IS SHOWN: the upstream is deaf" in scene.log["text"]
 
 
+@pytest.mark.parametrize("format_", ["sha1", "sha256"])
+def test_what_it_does_is_really_looked_into(tmp_path: Path, format_: str) -> None:
+    scene = scene_of(tmp_path, f"--object-format={format_}")
+    scene.commit("a", b"one\n")
+    scene.push("main", look=True)
+    scene.passed()
+    base = scene.commit("b", b"two\n")
+    lost = scene.commit("c", b"three\n", "soon to be lost")
+    scene.push("main", look=True)
+    scene.passed()
+    assert scene.log["complete"] == [True]
+    assert scene.log["facts"][0]["update"] == "ff"
+    assert scene.log["facts"][0]["paths"] == ["b", "c"]
+    assert scene.log["facts"][0]["authors"] == ["Ann <ann@example.org>"]
+
+    scene.git("reset", "-q", "--hard", base)
+    scene.commit("d", b"four\nfive\n", "instead")
+    scene.push("--force", "main", look=True)
+    scene.passed()
+    facts = scene.log["facts"][0]
+    assert (facts["update"], facts["commits"], facts["lost"]) == ("force", 1, 1)
+    text = scene.log["text"]
+    assert "(1 commit added, 1 lost)" in text
+    assert f"    {lost[:12]} " in text
+    assert "Ann <ann@example.org>: soon to be lost" in text
+    assert "    A d | +2 -0" in text
+
+    scene.push("--force", f"{base}:refs/heads/main", look=True)  # an empty pack
+    scene.passed()
+    facts = scene.log["facts"][0]
+    assert (facts["update"], facts["commits"], facts["lost"]) == ("force", 0, 1)
+
+    scene.push("--delete", "main", look=True, refuse=("keep", "no"))
+    scene.refused()
+    facts = scene.log["facts"][0]
+    assert (facts["update"], facts["lost"]) == ("delete", 2)
+
+
 def test_many_refs(scene: Scene) -> None:
     scene.commit("a")
     for number in range(300):

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.policy.globs import compile_globs
 from protocols.contract import EffectKind
 from protocols.git.commands import PushRequest, permitted
 from protocols.git.pktline import FLUSH, pkt
@@ -133,6 +134,19 @@ def test_lists_say_what_they_leave_out() -> None:
     assert "  changed: 150 files, +150 -0" in said
 
 
+def test_the_text_is_bounded() -> None:
+    long = replace(
+        FORCED,
+        added=tuple(commit(n, "x" * 1000) for n in range(100)),
+        paths=tuple(PathChange(f"{n}" * 500, "A", "100644", 1, 0) for n in range(150)),
+    )
+    said = push_text(WHOLE, (long,) * 10_000, SURVEY)
+    assert len(said) < 250_000
+    assert "lines more about these updates, not shown\n" in said
+    assert "... and 9800 updates more, not shown\n" in said
+    assert said.endswith("submodules: lib")
+
+
 @given(st.text() | st.binary().map(lambda raw: raw.decode("utf-8", "surrogateescape")))
 def test_no_name_breaks_a_line(name: str) -> None:
     said = quoted(name)
@@ -248,9 +262,18 @@ def test_reports_are_well_formed() -> None:
     assert last_word("a\nb", False) == pkt(b"ERR a b")
 
 
-def test_push_options_are_permitted_whole_or_by_their_beginning() -> None:
+def test_push_options_are_permitted_by_patterns() -> None:
     assert permitted("ci.skip", ("ci.skip",))
     assert not permitted("ci.skip2", ("ci.skip",))
     assert permitted("ci.variable=A=1", ("x", "ci.variable=*"))
     assert not permitted("ci.variable", ("ci.variable=*",))
     assert not permitted("x", ())
+    assert permitted("abcb", ("a*b",))
+    assert not permitted("ab", ("ab*b",))
+    assert permitted("a.b.c", ("*b*",))
+    assert not permitted("a", ("a*a",))
+
+
+@given(st.text("ab", max_size=8), st.text("ab*", max_size=6))
+def test_patterns_are_those_of_rules(option: str, pattern: str) -> None:
+    assert permitted(option, (pattern,)) == compile_globs((pattern,))(option)
