@@ -19,7 +19,7 @@ class Confines:
     process. ``file``: bytes of the largest file that may be written."""
 
     memory: int = 3 << 30
-    cpu: int = 300
+    cpu: int = 120
     file: int = 3 << 30
 
 

@@ -141,6 +141,20 @@ class Repository:
         _exactly(self._reader.stdout, 1)
         return listed.kind, raw
 
+    def size(self, oid: bytes) -> int:
+        return self._known[oid].size
+
+    def modules(self, oid: bytes) -> str:
+        entry = b"100644 blob %b\t.gitmodules\n" % oid.hex().encode()
+        tree = self._run(["mktree"], self._git, feed=entry)
+        asked = tree + oid.hex().encode() + b"\n"
+        packed = self._run(["pack-objects", "--stdout", "-q"], self._git, feed=asked)
+        try:
+            self._run(["index-pack", "--stdin", "--fsck-objects"], self._git, feed=packed)
+        except PackRefused as error:
+            return str(error)
+        return ""
+
     def secrets(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, tuple[str, ...]]]:
         if not oids or not self._kinds:
             return

@@ -6,6 +6,7 @@ at which a tree of the pack has it, from the tips on.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 
 from protocols.git.looking import Listed, Store
@@ -18,11 +19,13 @@ from protocols.git.objects import (
     read_commit,
     read_tag,
     read_tree,
-    text,
 )
 from protocols.git.treediff import PATH_MOST
 
 _MODULES = b".gitmodules"
+_MODULES_MOST = 1 << 20
+_SHORT = re.compile(rb"(?i:\.?git~[0-9]+)")
+"""Short names that NTFS may give to ``.git``; git's fsck knows the first one only."""
 _CONTROL = bytes(range(0x20)) + b"\x7f"
 
 
@@ -67,11 +70,15 @@ class Contents:
                 if kind == "commit":
                     self.reached.add(oid)
                     commit = read_commit(raw, self._length)
+                    for parent in commit.parents:
+                        self._is(parent, "commit", "a commit")
                     following += commit.parents
                     roots.append(commit.tree)
                 elif kind == "tag":
                     self.reached.add(oid)
-                    following.append(read_tag(raw, self._length).target)
+                    tag = read_tag(raw, self._length)
+                    self._is(tag.target, tag.kind, f"a {tag.kind}")
+                    following.append(tag.target)
                 elif kind == "tree":
                     roots.append(oid)
                 else:
@@ -84,20 +91,26 @@ class Contents:
         kind = self.objects[oid].kind
         return (kind, b"") if kind == "blob" else self._store.read(oid)
 
+    def _is(self, oid: bytes, kind: str, stands_for: str) -> bool:
+        """Whether it is in the pack. Git's fsck does not look at what a link leads to."""
+        listed = self.objects.get(oid)
+        if listed is not None and listed.kind != kind:
+            raise ObjectError(f"{oid.hex()} stands for {stands_for} and is a {listed.kind}")
+        return listed is not None
+
     def _reach_tree(self, root: bytes) -> None:
         # Each tree is entered once: a pack's trees bound the walk, not their paths.
         stack = [(b"", root)]
         while stack:
             prefix, oid = stack.pop()
-            listed = self.objects.get(oid)
-            if listed is None or oid in self.reached:
+            if not self._is(oid, "tree", "a directory") or oid in self.reached:
                 continue
-            if listed.kind != "tree":
-                raise ObjectError(f"{oid.hex()} stands for a tree and is a {listed.kind}")
             self.reached.add(oid)
             for name, (mode, child) in read_tree(self._store.read(oid)[1], self._length).items():
                 kind = mode & KIND
                 path = prefix + name
+                if _SHORT.fullmatch(name):
+                    raise ObjectError("a tree has a name in it that some systems take for .git")
                 if kind == GITLINK:
                     if name.translate(None, _CONTROL) != name:
                         raise ObjectError("a submodule's path has control characters in it")
@@ -105,9 +118,7 @@ class Contents:
                 elif kind == TREE:
                     # Deeper than any path may be: still reached, its path cut.
                     stack.append((path[:PATH_MOST] + b"/", child))
-                elif (blob := self.objects.get(child)) is not None:
-                    if blob.kind != "blob":
-                        raise ObjectError(f"{child.hex()} stands for a file and is a {blob.kind}")
+                elif self._is(child, "blob", "a file"):
                     self.reached.add(child)
                     self.paths.setdefault(child, path)
                     if kind == SYMLINK:
@@ -126,11 +137,15 @@ class Contents:
         return f"the pack has {objects} that no pushed ref reaches: {named}{more}"
 
     def check_modules(self) -> None:
-        """CVE-2025-48384: a carriage return in a ``.gitmodules`` is read by git in two
-        ways, unless it ends a line. Raises ObjectError."""
-        for oid, path in self.modules.items():
-            if self.objects[oid].size > 1 << 20:
-                raise ObjectError(f"{text(path)!r} is larger than any list of submodules")
-            raw = self._store.read(oid)[1]
-            if b"\r" in raw.replace(b"\r\n", b"\n"):
-                raise ObjectError(f"{text(path)!r} has a carriage return within a line")
+        """Raises ObjectError, see ``check_modules``."""
+        for oid in self.modules:
+            check_modules(self.objects[oid].size, self._store, oid)
+
+
+def check_modules(size: int, store: Store, oid: bytes) -> None:
+    """CVE-2025-48384: a carriage return in a ``.gitmodules`` is read by git in two
+    ways, unless it ends a line. Raises ObjectError."""
+    if size > _MODULES_MOST:
+        raise ObjectError("a .gitmodules is larger than any list of submodules")
+    if b"\r" in store.read(oid)[1].replace(b"\r\n", b"\n"):
+        raise ObjectError("a .gitmodules has a carriage return within a line")

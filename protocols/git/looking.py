@@ -30,6 +30,12 @@ class Store(Interface):
     def secrets(self, oids: Sequence[bytes]) -> Iterator[tuple[bytes, tuple[str, ...]]]:
         """The blobs among ``oids`` in which secrets of these kinds were found."""
 
+    def size(self, oid: bytes) -> int:
+        """KeyError when it is not at hand."""
+
+    def modules(self, oid: bytes) -> str:
+        """What git's fsck says against a blob as ``.gitmodules``, "" for nothing."""
+
     def lines(
         self, pairs: Sequence[tuple[bytes | None, bytes | None]]
     ) -> list[tuple[int, int] | None]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Sequence
 
 from protocols.git.ancestry import Ancestry, Line
-from protocols.git.contents import Contents
+from protocols.git.contents import Contents, check_modules
 from protocols.git.looking import Bounds, Came, Fetch, Listed, Store
 from protocols.git.objects import (
     GITLINK,
@@ -202,18 +202,20 @@ class Examination:
     def survey(self, failed: str = "") -> Survey:
         """``failed``: why the upstream could not be asked (all), "" when it was."""
         contents = self._contents
+        if failed and not self._refusal:
+            for line in self._ancestry.lines:
+                if line.forced is None:
+                    self._ancestry.settled(line)
+                if line.forced is not False:
+                    line.doubt(failed, counted=False)
+        if not self._refusal:
+            self._check_loose()
         if self._refusal:
             bare = tuple(
                 UpdateSeen(line.update, line.forced, whole=False, why="the push is refused")
                 for line in self._ancestry.lines
             )
             return Survey(bare, self._refusal, len(contents.objects), len(self._pushed))
-        if failed:
-            for line in self._ancestry.lines:
-                if line.forced is None:
-                    self._ancestry.settled(line)
-                if line.forced is not False:
-                    line.doubt(failed, counted=False)
         changes = self._compare()
         self._count_lines(changes)
         people: tuple[dict[str, None], dict[str, None]] = ({}, {})
@@ -221,9 +223,6 @@ class Examination:
             self._update(line, each, people)
             for line, each in zip(self._ancestry.lines, changes, strict=True)
         )
-        loose = [oid for oid in self._loose_changed() if not self._store.has(oid)]
-        if loose:
-            self._miss("a list of submodules is not in the pack and was not looked into")
         whole = all(each.whole for each in updates)
         return Survey(
             updates,
@@ -237,6 +236,17 @@ class Examination:
             submodules=self._paths_of(changes, GITLINK, contents.gitlinks, whole),
             missed="; ".join(self._missed),
         )
+
+    def _check_loose(self) -> None:
+        for oid in self._loose_changed():
+            if not self._store.has(oid):
+                self._miss("a list of submodules is not in the pack and was not looked into")
+                continue
+            try:
+                check_modules(self._store.size(oid), self._store, oid)
+            except ObjectError as error:
+                self._refusal = str(error)
+            self._refusal = self._refusal or self._store.modules(oid)
 
     def _miss(self, what: str) -> None:
         if what not in self._missed:

@@ -26,7 +26,7 @@ def grow(chance: random.Random, name: str, skewed: bool) -> tuple[str, int]:
         out.append(f"reset refs/all/{name}/{at}\n\ncommit refs/all/{name}/{at}\n")
         out.append(f"mark :{name[1:]}{at:03d}\nauthor {who}\ncommitter {who}\n")
         out.append(f"data {len(text)}\n{text}\n")
-        older = [back for back in range(max(1, at - chance.choice((1, 3, 20))), at)]
+        older = list(range(max(1, at - chance.choice((1, 3, 20))), at))
         parents = chance.sample(older, min(len(older), chance.choice((0, 1, 1, 1, 1, 2, 3))))
         for verb, parent in zip(("from", "merge", "merge"), parents, strict=False):
             out.append(f"{verb} :{name[1:]}{parent:03d}\n")
