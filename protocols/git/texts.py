@@ -26,6 +26,7 @@ BLOCK: Final = 400
 """Lines of one key block."""
 
 _LINE: Final = re.compile(rb"[^\r\n]*[\r\n]")
+_END: Final = re.compile(rb"[\r\n]")
 _MARKS: Final = re.compile(rb"-----BEGIN |PuTTY-User-Key-File-|LS0tLS1CRUdJTi")
 _PEM: Final = re.compile(rb"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY")
 _LAST: Final = re.compile(rb"-----END [A-Z0-9 ]{0,40}PRIVATE KEY|Private-MAC:")
@@ -101,15 +102,33 @@ class Texts:
 
     def _shown(self, text: bytes) -> bytes:
         """Whole lines (the last one perhaps without an end), masked."""
-        plain = not self._block and not self._run and self.mask is None and len(text) <= LONGEST
-        if plain and _MARKS.search(text) is None and not any(s.spans(text) for s in self.screens):
-            return text
-        at, out = 0, []
-        while at < len(text):
+        plain = not self._block and not self._run and self.mask is None
+        if plain and _MARKS.search(text) is None and not _overlong(text):
+            # One look at all lines; only those in which something is get their own.
+            found = [span for screen in self.screens for span in screen.spans(text)]
+            return self._shown_around(text, sorted(found)) if found else text
+        return self._each(text, 0, len(text))
+
+    def _shown_around(self, text: bytes, found: list[tuple[int, int]]) -> bytes:
+        out: list[bytes] = []
+        at = 0
+        for low, high in found:
+            if high <= at:
+                continue
+            start = max(at, _line_start(text, at, low))
+            end = _line_end(text, max(high, start + 1))
+            out += (text[at:start], self._each(text, start, end))
+            at = end
+        return b"".join((*out, text[at:]))
+
+    def _each(self, text: bytes, at: int, stop: int) -> bytes:
+        """The lines of ``text`` from ``at`` to ``stop``, one by one."""
+        out: list[bytes] = []
+        while at < stop:
             found = _LINE.match(text, at)
             end = found.end() if found is not None else len(text)
-            stop = end - 1 if found is not None else end
-            out.append(self._line(text[at:stop]) + text[stop:end])
+            last = end - 1 if found is not None else end
+            out.append(self._line(text[at:last]) + text[last:end])
             at = end
         return b"".join(out)
 
@@ -141,6 +160,21 @@ class Texts:
             # the end of a text would be masked there, and not here.
             line = _without(line, screen.spans(line + b"\n"))
         return line
+
+
+def _overlong(text: bytes) -> bool:
+    return len(text) >= LONGEST and max(map(len, _END.split(text))) >= LONGEST
+
+
+def _line_start(text: bytes, least: int, at: int) -> int:
+    """Where the line begins that byte ``at`` is in."""
+    return max(text.rfind(b"\n", least, at), text.rfind(b"\r", least, at), least - 1) + 1
+
+
+def _line_end(text: bytes, at: int) -> int:
+    """Where the line ends that the byte before ``at`` is in."""
+    found = _LINE.match(text, at - 1)
+    return found.end() if found is not None else len(text)
 
 
 def _without(line: bytes, spans: list[tuple[int, int]]) -> bytes:
