@@ -47,9 +47,9 @@ class PackLimits:
     size: int = 1 << 30
     objects: int = 20_000_000
     object: int = 4 << 30
-    inflated: int = 64 << 30
+    inflated: int = 16 << 30
     free: int = 256 << 20
-    ratio: int = 100
+    ratio: int = 50
 
 
 class PackStream:

@@ -416,3 +416,85 @@ def test_an_upstream_that_speaks_out_of_turn() -> None:
     assert lane.error is not None
     assert lane.error.side is Side.UPSTREAM
     assert b"hello" not in lane.out[CLIENT]
+
+
+def sent() -> PushStage:
+    """All went on, and nothing came back yet."""
+    lane = stage()
+    lane.feed(UPSTREAM, advertisement(main=ONE))
+    lane.feed(CLIENT, PUSH)
+    lane.feed(CLIENT, b"")
+    return lane
+
+
+def test_dismissed_at_every_stage() -> None:
+    end = Refuse("the gateway stops", kind="shutdown")
+    word = b"the gateway stops (session s-1)"
+
+    lane = stage()
+    lane.lane.dismiss(end)
+    lane._flush()
+    assert lane.out == {CLIENT: pkt(b"ERR " + word), UPSTREAM: b""}
+
+    lane = stage()
+    lane.feed(UPSTREAM, advertisement(main=ONE))
+    lane.feed(CLIENT, PUSH[:-10])
+    lane.lane.dismiss(end)
+    lane._flush()
+    assert b"ng refs/heads/main " + word in lane.out[CLIENT]
+    assert lane.out[UPSTREAM] == FLUSH
+
+    lane = sent()
+    lane.feed(UPSTREAM, lines(TEXT, b"half a line"))
+    assert not lane.out[CLIENT].endswith(b"half a line")
+    lane.lane.dismiss(end)
+    lane._flush()
+    last = lines(TEXT, b"half a line") + lines(ERROR, word + b"\n") + FLUSH
+    assert lane.out[CLIENT].endswith(last)
+    assert (lane.lane.finished, lane.lane.owed) == (128, False)
+
+    lane = sent()
+    lane.feed(UPSTREAM, REPORT)
+    assert lane.lane.at_rest
+    lane.lane.dismiss(end)
+    lane._flush()
+    assert lane.out[CLIENT].endswith(REPORT)
+    assert lane.lane.finished == 0
+
+
+def test_what_is_dropped_is_bounded() -> None:
+    lane = stage(max_pack=100)
+    lane.feed(UPSTREAM, advertisement(main=ONE))
+    lane.feed(CLIENT, request(MAIN) + pack(packed(BLOB, bytes(range(256)))))
+    assert b"ng refs/heads/main a pack of more than 100 bytes" in lane.out[CLIENT]
+    assert lane.lane.finished is None
+    piece = bytes(1 << 20)
+    for count in range(65):
+        assert lane.lane.finished is None, count
+        lane.lane.receive(CLIENT, piece)
+        lane.lane.moves()
+    assert lane.lane.finished == 0
+    assert lane.lane.held == (0, 0)
+
+
+def test_a_refused_pack_ends_where_it_ends() -> None:
+    lane = stage()
+    lane.feed(UPSTREAM, advertisement(main=ONE))
+    lane.feed(CLIENT, request(f"{ZERO} {TWO} HEAD") + PACK[:-1])
+    assert lane.lane.finished is None
+    lane.feed(CLIENT, PACK[-1:])
+    assert lane.lane.finished == 0
+
+
+def test_words_for_who_waits_stand_between_lines() -> None:
+    lane = stage()
+    lane.lane.say(1, "nobody asked")
+    lane.feed(UPSTREAM, advertisement(main=ONE))
+    (errand,) = lane.lane.receive(CLIENT, PUSH)
+    lane.lane.moves()
+    assert not lane.lane.mute
+    lane.lane.say(errand.number, "two\nlines \x1b[0m")
+    lane.lane.say(errand.number + 7, "of another question")
+    lane._flush()
+    assert lane.out[CLIENT].endswith(lines(TEXT, b"two lines  [0m\n"))
+    assert lane.lane.held[0] == len(PUSH) - len(PACK)
