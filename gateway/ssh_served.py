@@ -132,6 +132,12 @@ class ServedConnection(Connection):
             self._claimed = claimed
         return cast(Any, super())._process_userauth_request(kind, number, packet)
 
+    async def _finish_userauth(self, begin_auth: bool, method: bytes, packet: Any) -> None:
+        # A name of which nothing is left (RFC 4013) begins nothing.
+        if not (begin_auth or self._greeted):
+            raise self.denial("a user name that is none")
+        await cast(Any, super())._finish_userauth(begin_auth, method, packet)
+
     async def greet(self, name: str) -> bool:
         """True: the login goes on."""
         kind, body = await self.ask(Kind.HELLO, name.encode())

@@ -214,6 +214,7 @@ def test_a_denial_reaches_the_client_in_words(sshd: Sshd, tmp_path: Path, kind: 
 def test_a_key_that_is_not_accepted_is_not_signed_with(sshd: Sshd, tmp_path: Path) -> None:
     with open_gate(Gate(sshd, accepts=lambda key, peer: False)) as gate:
         done = at(tmp_path, gate).run("echo in")
+        wait_for(lambda: gate.ended)
     assert b"Permission denied (publickey,keyboard-interactive,password)" in done.stderr
     assert [said.kind for said in gate.heard] == [Kind.HELLO, Kind.REFUSED]
     assert bodies(gate, Kind.REFUSED)[0].startswith(b"key SHA256:")
@@ -257,7 +258,7 @@ def test_rsa_keys_are_taken_with_sha2_only_and_not_weak_ones(ssh: Ssh, tmp_path:
 )
 def test_all_else_is_refused_and_told(ssh: Ssh, options: tuple[str, ...], refused: bytes) -> None:
     ssh.run(*options, "echo in")
-    assert refused in bodies(ssh.gate, Kind.REFUSED)
+    wait_for(lambda: refused in bodies(ssh.gate, Kind.REFUSED))
 
 
 def test_a_second_session_is_refused_and_the_client_falls_back(ssh: Ssh) -> None:

@@ -1,0 +1,27 @@
+"""Row 8: there is no compression, so nothing grows by it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from ssh_wire import Door, Wire, island_door, kexinit
+
+
+@pytest.fixture(scope="module")
+def door() -> Iterator[Door]:
+    with island_door() as made:
+        yield made
+
+
+def test_compression_is_not_offered(door: Door) -> None:
+    with Wire(door) as wire:
+        wire.banner()
+        assert b"zlib" not in (wire.hear() or b"zlib")
+
+
+@pytest.mark.parametrize("name", ["zlib", "zlib@openssh.com", "zlib,zlib@openssh.com"])
+def test_forced_compression_is_refused(door: Door, name: str) -> None:
+    with Wire(door) as wire:
+        wire.say(kexinit(compression=name))
+        assert wire.ends()
