@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
+from protocols.git.words import LONGEST_REPOSITORY, is_canonical
+
 LONGEST_REF: Final = 4096
-LONGEST_PATH: Final = 1024
 
 _OID: Final = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 # git-check-ref-format(1), rules 3, 4, 5, 8, 10; and bytes that end a line or a word.
@@ -51,14 +52,17 @@ def canonical(path: bytes) -> str:
     """
     if path[:1] == b"~" or path[:2] == b"/~":
         raise NameRefused("a path in somebody's home is not a repository here")
-    if len(path) > LONGEST_PATH:
-        raise NameRefused("the path is too long")
     name = path[1:] if path[:1] == b"/" else path
     name = name[:-1] if name[-1:] == b"/" else name
     name = name[:-4] if name.endswith(b".git") else name
+    if len(name) > LONGEST_REPOSITORY:
+        raise NameRefused("the path is too long")
     for part in name.split(b"/"):
         if _COMPONENT.fullmatch(part) is None:
             raise NameRefused("the path is not a repository's name")
         if part[:1] == b"-" or part[-1:] == b"." or part.lower().endswith(b".git"):
             raise NameRefused("the path could mean something else than a repository's name")
-    return name.decode("ascii")
+    found = name.decode("ascii")
+    if not is_canonical(found):
+        raise NameRefused("the path is not a repository's name")
+    return found
