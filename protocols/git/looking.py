@@ -80,7 +80,7 @@ class Bounds:
     """Single trees fetched on top, in up to three rounds."""
     visited: int = 20_000_000
     """Entries of trees that are looked at."""
-    paths: int = 100_000
+    paths: int = 50_000
     """Paths of one update that are told."""
     commits_shown: int = 100
     """Commits of one update that are told, added and lost each."""

@@ -6,7 +6,9 @@ What comes back is checked: the other process reads what peers wrote.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from itertools import product
+from operator import attrgetter
 from typing import TypeVar
 
 from protocols.git.survey import (
@@ -21,8 +23,25 @@ from protocols.git.survey import (
 T = TypeVar("T")
 
 
+_PATH_FIELDS = attrgetter("path", "how", "mode", "plus", "minus", "size", "binary")
+_ABSENT = type(None)
+_PATH_TYPES = frozenset(
+    (str, str, str, *numbers, bool) for numbers in product((int, _ABSENT), repeat=3)
+)
+
+
 def to_plain(survey: Survey) -> object:
-    return astuple(survey)
+    """Lists and tuples, with all fields in their order."""
+    updates = [
+        (
+            *(astuple(each.update), each.forced),
+            *(list(map(astuple, each.added)), each.added_count),
+            *(list(map(astuple, each.lost)), each.lost_count),
+            *(list(map(_PATH_FIELDS, each.paths)), each.whole, each.why),
+        )
+        for each in survey.updates
+    ]
+    return (updates, *astuple(replace(survey, updates=()))[1:])
 
 
 def from_plain(plain: object) -> Survey:
@@ -69,9 +88,10 @@ def _commit(plain: object) -> CommitSeen:
 
 
 def _path(plain: object) -> PathChange:
-    path, how, mode, plus, minus, size, binary = _row(plain, 7)
-    numbers = _perhaps(plus), _perhaps(minus), _perhaps(size)
-    return PathChange(_text(path), _text(how), _text(mode), *numbers, _flag(binary))
+    # There may be many of these: one look at all types at once.
+    if not isinstance(plain, (list, tuple)) or tuple(map(type, plain)) not in _PATH_TYPES:
+        raise ValueError("not a path of a survey")
+    return PathChange(*plain)
 
 
 def _row(plain: object, length: int) -> Sequence[object]:

@@ -48,14 +48,18 @@ class Tips:
         raise KeyError(number)
 
     def receive(self, side: Side, data: bytes) -> list[Question]:
-        """Asks nothing. Raises WireError of the upstream."""
+        """Asks nothing."""
         if data:
             self._outbox.take(side, data)
         if self.closing:
             return []
         self._client.pkts.feed(data)
         while not self.closing:
-            line = self._client.pkts.next()
+            try:
+                line = self._client.pkts.next()
+            except WireError as error:
+                self._error = str(error)
+                break
             if line is None and data:
                 break
             self._proceed(line)
@@ -69,7 +73,7 @@ class Tips:
             self._script.send(line)
         except StopIteration as end:
             self._result = end.value
-        except (FetchFailed, WireError) as error:
+        except FetchFailed as error:
             self._error = str(error)
 
     def _run(self) -> Generator[None, bytes | None, tuple[tuple[str, str, str], ...]]:
