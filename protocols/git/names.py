@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from protocols.git.words import LONGEST_REPOSITORY, is_canonical
-
 LONGEST_REF: Final = 4096
+LONGEST_REPOSITORY: Final = 255
+"""Characters of a repository's canonical name."""
 
 _OID: Final = re.compile(rb"[0-9a-f]{40}|[0-9a-f]{64}")
 # git-check-ref-format(1), rules 3, 4, 5, 8, 10; and bytes that end a line or a word.
@@ -62,7 +62,4 @@ def canonical(path: bytes) -> str:
             raise NameRefused("the path is not a repository's name")
         if part[:1] == b"-" or part[-1:] == b"." or part.lower().endswith(b".git"):
             raise NameRefused("the path could mean something else than a repository's name")
-    found = name.decode("ascii")
-    if not is_canonical(found):
-        raise NameRefused("the path is not a repository's name")
-    return found
+    return name.decode("ascii")
