@@ -52,7 +52,7 @@ REFUSALS: Final = 100
 """Things that one connection may ask for in vain before it is ended."""
 WAITING: Final = 16
 """Requests on a channel that may wait for one that is being decided."""
-BACKLOG: Final = 8 << 20
+BACKLOG: Final = 2 << 20
 """Bytes owed to a peer that asks for more and reads nothing. Then it is ended."""
 
 

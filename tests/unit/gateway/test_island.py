@@ -413,6 +413,38 @@ def test_a_client_that_does_not_read_stops_the_gateway(sshd: Sshd, tmp_path: Pat
     assert 1 << 20 < sent < 12 << 20
 
 
+@pytest.mark.parametrize("trick", ["deaf", "new keys"])
+def test_a_huge_window_does_not_make_the_island_hoard(
+    sshd: Sshd, tmp_path: Path, trick: str
+) -> None:
+    """A client may allow a gigabyte and then read no byte of it, or begin an exchange of
+    keys and never end it, while which nothing may be sent."""
+    sent = 0
+
+    async def act(leg: Leg, command: bytes) -> None:
+        nonlocal sent
+        await leg.put(Kind.STARTED)
+        await trio.sleep(0.3)
+        with trio.move_on_after(1.0):
+            while True:
+                await leg.put(Kind.DATA, bytes(1 << 16))
+                sent += 1 << 16
+
+    async def script(gate: Gate) -> None:
+        async with client(gate.port, tmp_path) as conn:
+            await conn.create_process("x", window=1 << 30, encoding=None)
+            if trick == "new keys":
+                conn._send_kexinit()
+            conn._transport.pause_reading()
+            while not gate.ended:
+                await asyncio.sleep(0.05)
+            conn.abort()
+
+    with open_gate(Gate(sshd, act=act)) as gate:
+        asyncio.run(script(gate))
+    assert sent < 12 << 20
+
+
 # -- the upstream leg ----------------------------------------------------------
 
 
