@@ -2,8 +2,8 @@
 
 Passes standard input and output on, but no more than UP bytes towards the server
 and DOWN bytes from it (-1: all). When either is used up it creates the file MARK
-and passes nothing more that way: git waits at exactly that byte, for as long as
-a test likes. Ends when ssh ends.
+and passes nothing more that way: git waits at exactly that byte, until a test
+removes MARK. Ends when ssh ends.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 
 def pump(source: int, sink: int, most: int, mark: Path) -> None:
-    """Copy ``most`` bytes, then none; at the end of ``source`` close ``sink``."""
+    """Copy ``most`` bytes, then none while ``mark`` is there, then the rest; at the
+    end of ``source`` close ``sink``."""
     left = most
     while True:
         if not left:
             mark.touch()
-            threading.Event().wait()
+            while mark.exists():
+                time.sleep(0.02)
+            left = -1
         try:
             piece = os.read(source, min(left, 65536) if left > 0 else 65536)
             if not piece:
@@ -46,8 +50,7 @@ def main() -> int:
         thread = threading.Thread(target=pump, args=(source, sink, most, mark), daemon=True)
         thread.start()
     code = process.wait()
-    if down < 0:
-        thread.join(5)  # what ssh said last
+    thread.join(5 if down < 0 or not mark.exists() else 0)  # what ssh said last
     return code
 
 

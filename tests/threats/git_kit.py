@@ -4,6 +4,7 @@ bytes, hand-made packs, and a witness of what the real server was told to run.""
 from __future__ import annotations
 
 import hashlib
+import re
 import struct
 import subprocess
 import time
@@ -11,7 +12,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from git_stack import GitStack, Route, Work
 
@@ -122,6 +123,18 @@ class Said:
         return (self.out + self.err).decode("utf-8", "replace")
 
 
+def advertised(stream: IO[bytes]) -> bytes:
+    """What a service says first, up to and with its flush; all there is where
+    it says something else."""
+    out = b""
+    while True:
+        length = stream.read(4)
+        out += length
+        if re.fullmatch(rb"[0-9a-f]{4}", length) is None or length == FLUSH:
+            return out
+        out += stream.read(int(length, 16) - 4)
+
+
 class Attack:
     """A client, a gateway, and the real server behind it."""
 
@@ -141,10 +154,11 @@ class Attack:
         protocol: str = "",
         piece: int = 0,
         seconds: float = 30,
+        polite: bool = False,
         client: GitClient | None = None,
     ) -> Said:
         """Run a command line over SSH, with ``stdin`` whole or in pieces of
-        ``piece`` bytes."""
+        ``piece`` bytes; ``polite``: once the advertisement is there, as git does."""
         client = client or self.client
         more = ["-o", f"SetEnv=GIT_PROTOCOL={protocol}"] if protocol else []
         began = time.monotonic()
@@ -156,19 +170,19 @@ class Attack:
             env=client.environment,
             start_new_session=True,
         )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        head = advertised(process.stdout) if polite else b""
         try:
-            if piece:
-                assert process.stdin is not None
-                try:
-                    for at in range(0, len(stdin), piece):
-                        process.stdin.write(stdin[at : at + piece])
-                        process.stdin.flush()
-                        time.sleep(0.001)
-                except BrokenPipeError:
-                    pass
-                out, err = process.communicate(timeout=seconds)
-            else:
-                out, err = process.communicate(stdin, timeout=seconds)
+            try:
+                for at in range(0, len(stdin), piece or len(stdin)):
+                    process.stdin.write(stdin[at : at + piece] if piece else stdin)
+                    process.stdin.flush()
+                    time.sleep(0.001 if piece else 0)
+            except BrokenPipeError:
+                pass
+            out, err = process.communicate(timeout=seconds)
+            out = head + out
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
@@ -176,6 +190,7 @@ class Attack:
         return Said(process.returncode, out, err, time.monotonic() - began)
 
     def push(self, repository: str, stdin: bytes, **more: Any) -> Said:
+        more.setdefault("polite", True)
         return self.execute(f"git-receive-pack '{repository}.git'", stdin, **more)
 
     def ran(self) -> list[bytes]:

@@ -20,7 +20,8 @@ BAD = [
     "git-upload-pack '{r}' && id", "git-upload-pack '{r}' | id", "git-upload-pack '`id`'",
     "git-upload-pack '$(id)'", "git-upload-pack '{r}'\\''", "GIT-UPLOAD-PACK '{r}'", "id", "sh",
     "git-shell -c 'git-upload-pack {r}'", "git-lfs-authenticate '{r}' download", "scp -t /tmp",
-    "git-upload-pack '{r}\\''", "git-upload-pack '{r}'\\!''", "rsync --server", "git-upload-pack $'{r}'",
+    "git-upload-pack '{r}\\''", "git-upload-pack '{r}'\\!''", "rsync --server",
+    "git-upload-pack $'{r}'",
 ]  # fmt: skip
 
 

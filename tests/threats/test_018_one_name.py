@@ -34,7 +34,8 @@ SPELLINGS = [
     "org/secret.git.git", "org/secret.GIT", "org/secret.", "org/secret.git.", "org/secret%2egit",
     "org%2fsecret.git", "org/s%65cret.git", "org/secret.git/.", "org/secret.git/objects",
     "org\\secret.git", "org/secret\u2024git", "org/se\u0301cret.git", "~/org/secret.git",
-    "~root/org/secret.git", "org/secret.git\0", "org/secret.git?x", "org/secret.git#x", ".", "..", "/",
+    "~root/org/secret.git", "org/secret.git\0", "org/secret.git?x", "org/secret.git#x",
+    ".", "..", "/",
     "org/secret.git;", "ORG/../org/secret.git", "org/secret\u200b.git", "./org/secret.git",
 ]  # fmt: skip
 

@@ -7,7 +7,17 @@ from __future__ import annotations
 import pytest
 from git_kit import FLUSH, ZERO, Attack, history, pkt, request
 
-LENGTHS = [b"0_0a", b"+00a", b" 00a", b"0x0a", b"00a\n", b"-001", b"00\xb9a", b"000g", b"\0\0\0\x0a"]
+LENGTHS = [
+    b"0_0a",
+    b"+00a",
+    b" 00a",
+    b"0x0a",
+    b"00a\n",
+    b"-001",
+    b"00\xb9a",
+    b"000g",
+    b"\0\0\0\x0a",
+]
 SPECIAL = [b"0001", b"0002", b"0003"]
 
 
