@@ -160,7 +160,7 @@ class Attack:
         """Run a command line over SSH, with ``stdin`` whole or in pieces of
         ``piece`` bytes; ``polite``: once the advertisement is there, as git does."""
         client = client or self.client
-        more = ["-o", f"SetEnv=GIT_PROTOCOL={protocol}"] if protocol else []
+        more = ["-o", f'SetEnv=GIT_PROTOCOL="{protocol}"'] if protocol else []
         began = time.monotonic()
         process = subprocess.Popen(
             ["ssh", "-F", str(client.ssh_config), *more, client.host, line],
