@@ -15,7 +15,7 @@ from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 
 from protocols.git.graph import Graph
-from protocols.git.looking import Bounds, Came, Fetch, Listed, Store
+from protocols.git.looking import Bounds, Came, Exhausted, Fetch, Listed, Store
 from protocols.git.objects import read_commit, read_tag
 from protocols.git.survey import RefUpdate
 
@@ -45,10 +45,13 @@ class Line:
 class Ancestry:
     """Commits of the push and those that were fetched, and what follows from them."""
 
-    def __init__(self, updates: Iterable[RefUpdate], store: Store, length: int) -> None:
+    def __init__(
+        self, updates: Iterable[RefUpdate], store: Store, length: int, bounds: Bounds
+    ) -> None:
         self._store = store
         self._length = length
-        self.graph = Graph()
+        self.graph = Graph(bounds.steps)
+        self._bounds = bounds
         self.trees: dict[bytes, bytes] = {}
         """The root tree of every commit in the graph."""
         self.kinds: dict[bytes, str] = {}
@@ -135,36 +138,40 @@ class Ancestry:
     # -- what the upstream is asked
 
     def ask(
-        self, others: Iterable[bytes], shown: set[bytes], filters: bool, bounds: Bounds
+        self, others: Iterable[bytes], shown: set[bytes], filters: bool
     ) -> Generator[Fetch, Came, None]:
         """Fetches, until all is known that can be. ``others`` are tips upstream that
         the push does not touch, ``shown`` all tips that the upstream shows."""
-        left = bounds.queries
+        left = self._bounds.queries
         tips = list(others)
-        for line in self.lines:
-            if line.update.creates or (not line.update.deletes and self.settled(line)):
-                continue
-            if line.old not in shown:
-                line.doubt("the upstream does not show its old tip", counted=False)
-                continue
-            if left <= 0:
-                line.doubt("the push has more updates than are asked about", counted=False)
-                continue
-            left -= 1
-            yield from self._ask_lost(line, tips, filters, bounds)
-        for line in self.lines:
-            if line.update.creates or line.update.deletes or line.forced is None:
-                continue
-            if self.is_other(line.old) or self.is_other(line.new):
-                continue
-            if left <= 0:
-                line.doubt("the push has more updates than are asked about")
-                continue
-            left -= yield from self._ask_added(line, filters, bounds)
+        for step in (self._ask_lost, self._ask_added):
+            for line in self.lines:
+                if line.update.creates:
+                    continue
+                try:
+                    asking = step(line, tips, shown, filters)
+                    came: Came | None = None
+                    while True:
+                        fetch = next(asking) if came is None else asking.send(came)
+                        left -= 1
+                        if left < 0:
+                            line.doubt("the push has more updates than are asked about", False)
+                            break
+                        came = yield fetch
+                except StopIteration:
+                    continue
+                except Exhausted as error:
+                    line.doubt(str(error), counted=False)
 
     def _ask_lost(
-        self, line: Line, others: list[bytes], filters: bool, bounds: Bounds
+        self, line: Line, others: list[bytes], shown: set[bytes], filters: bool
     ) -> Generator[Fetch, Came, None]:
+        bounds = self._bounds
+        if not line.update.deletes and self.settled(line):
+            return
+        if line.old not in shown:
+            line.doubt("the upstream does not show its old tip", counted=False)
+            return
         deepen = 0
         if line.update.deletes:
             haves = others
@@ -199,9 +206,15 @@ class Ancestry:
             if self.is_other(line.old):
                 line.doubt("it is not about commits")
 
-    def _ask_added(self, line: Line, filters: bool, bounds: Bounds) -> Generator[Fetch, Came, int]:
-        """What the upstream has of the new tip's history, beyond the old tip's. 1 when
-        a question was spent on it."""
+    def _ask_added(
+        self, line: Line, others: list[bytes], shown: set[bytes], filters: bool
+    ) -> Generator[Fetch, Came, None]:
+        """What the upstream has of the new tip's history, beyond the old tip's."""
+        bounds = self._bounds
+        if line.update.deletes or line.forced is None:
+            return
+        if self.is_other(line.old) or self.is_other(line.new):
+            return
         _, outside = self.built_on(line)
         old = self.peel(line.old)
         before, beneath = self.graph.reach([old])
@@ -209,7 +222,7 @@ class Ancestry:
             o for o in outside if o not in before and o not in beneath and o not in (old, line.old)
         ]
         if not wants:
-            return 0
+            return
         haves = list(beneath) if line.forced else [line.old, *beneath]
         came = yield Fetch(
             f"added to {line.update.ref}",
@@ -224,4 +237,3 @@ class Ancestry:
             inside, outside = self.built_on(line)
             old = self.peel(line.old)
             line.forced = not (old in inside or old in outside)
-        return 1

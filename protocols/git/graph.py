@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from protocols.git.looking import Exhausted
+
 
 class Graph:
     """What is known of a history: for some commits, their parents."""
 
-    __slots__ = ("parents",)
+    __slots__ = ("_left", "parents")
 
-    def __init__(self) -> None:
+    def __init__(self, most_steps: int) -> None:
         self.parents: dict[bytes, tuple[bytes, ...]] = {}
+        self._left = most_steps
 
     def reach(self, start: Iterable[bytes]) -> tuple[dict[bytes, None], dict[bytes, None]]:
         """The known commits that ``start`` reaches (itself included), nearest
-        first, and those reached whose own parents are not known."""
+        first, and those reached whose own parents are not known. Raises Exhausted
+        when all calls together have passed too many."""
         inside: dict[bytes, None] = {}
         outside: dict[bytes, None] = {}
         parents = self.parents
@@ -31,5 +35,8 @@ class Graph:
                 else:
                     inside[oid] = None
                     following += known
+            self._left -= len(wave)
+            if self._left < 0:
+                raise Exhausted("the push has more refs and commits than are looked at")
             wave = following
         return inside, outside

@@ -10,6 +10,10 @@ from typing import NamedTuple
 from typing import Protocol as Interface
 
 
+class Exhausted(Exception):
+    """More than the bounds allow. The text says of what."""
+
+
 class Listed(NamedTuple):
     """An object of a pack. ``kind``: ``commit``, ``tree``, ``blob`` or ``tag``."""
 
@@ -80,6 +84,10 @@ class Bounds:
     """Single trees fetched on top, in up to three rounds."""
     visited: int = 20_000_000
     """Entries of trees that are looked at."""
+    steps: int = 40_000_000
+    """Commits that are passed on the way through histories, once for each ref."""
+    told: int = 2_000_000
+    """Paths of all updates together; one that several share counts for each."""
     paths: int = 50_000
     """Paths of one update that are told."""
     commits_shown: int = 100

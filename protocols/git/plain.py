@@ -31,25 +31,48 @@ _PATH_TYPES = frozenset(
 
 
 def to_plain(survey: Survey) -> object:
-    """Lists and tuples, with all fields in their order."""
+    """Lists and tuples, with all fields in their order. What updates may share, paths
+    and commits, stands once in a table and by its place there in each."""
+    paths: dict[int, int] = {}
+    commits: dict[int, int] = {}
+    path_rows: list[object] = []
+    commit_rows: list[object] = []
+
+    def of_paths(listed: Sequence[PathChange]) -> list[int]:
+        for each in listed:
+            if id(each) not in paths:
+                paths[id(each)] = len(path_rows)
+                path_rows.append(_PATH_FIELDS(each))
+        return [paths[id(each)] for each in listed]
+
+    def of_commits(listed: Sequence[CommitSeen]) -> list[int]:
+        for each in listed:
+            if id(each) not in commits:
+                commits[id(each)] = len(commit_rows)
+                commit_rows.append(astuple(each))
+        return [commits[id(each)] for each in listed]
+
     updates = [
         (
             *(astuple(each.update), each.forced),
-            *(list(map(astuple, each.added)), each.added_count),
-            *(list(map(astuple, each.lost)), each.lost_count),
-            *(list(map(_PATH_FIELDS, each.paths)), each.whole, each.why),
+            *(of_commits(each.added), each.added_count),
+            *(of_commits(each.lost), each.lost_count),
+            *(of_paths(each.paths), each.whole, each.why),
         )
         for each in survey.updates
     ]
-    return (updates, *astuple(replace(survey, updates=()))[1:])
+    rest = astuple(replace(survey, updates=()))[1:]
+    return (path_rows, commit_rows, updates, *rest)
 
 
 def from_plain(plain: object) -> Survey:
     """Raises ValueError for what ``to_plain`` does not make."""
-    updates, refusal, objects, commits, authors, committers, secrets, *rest = _row(plain, 11)
-    largest, symlinks, submodules, missed = rest
+    path_rows, commit_rows, updates, refusal, objects, *rest = _row(plain, 13)
+    commits, authors, committers, secrets, largest, symlinks, submodules, missed = rest
+    path_table = _rows(path_rows, _path)
+    commit_table = _rows(commit_rows, _commit)
     return Survey(
-        _rows(updates, _update),
+        _rows(updates, lambda each: _update(each, path_table, commit_table)),
         _text(refusal),
         _number(objects),
         _number(commits),
@@ -67,19 +90,29 @@ def updates_from_plain(plain: object) -> tuple[RefUpdate, ...]:
     return _rows(plain, lambda each: RefUpdate(*map(_text, _row(each, 3))))
 
 
-def _update(plain: object) -> UpdateSeen:
-    update, forced, added, added_count, lost, lost_count, paths, whole, why = _row(plain, 9)
+def _update(
+    plain: object, paths: Sequence[PathChange], commits: Sequence[CommitSeen]
+) -> UpdateSeen:
+    update, forced, added, added_count, lost, lost_count, changed, whole, why = _row(plain, 9)
     return UpdateSeen(
         RefUpdate(*map(_text, _row(update, 3))),
         None if forced is None else _flag(forced),
-        _rows(added, _commit),
+        _places(added, commits),
         _perhaps(added_count),
-        _rows(lost, _commit),
+        _places(lost, commits),
         _perhaps(lost_count),
-        _rows(paths, _path),
+        _places(changed, paths),
         _flag(whole),
         _text(why),
     )
+
+
+def _places(plain: object, table: Sequence[T]) -> tuple[T, ...]:
+    if not isinstance(plain, (list, tuple)) or not {int}.issuperset(map(type, plain)):
+        raise ValueError("not places in a table of a survey")
+    if plain and not (min(plain) >= 0 and max(plain) < len(table)):
+        raise ValueError("a place that is not in its table")
+    return tuple(map(table.__getitem__, plain))
 
 
 def _commit(plain: object) -> CommitSeen:

@@ -7,11 +7,11 @@ at any time: what was not asked, or not answered, is unknown in it.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 
 from protocols.git.ancestry import Ancestry, Line
 from protocols.git.contents import Contents, check_modules
-from protocols.git.looking import Bounds, Came, Fetch, Listed, Store
+from protocols.git.looking import Bounds, Came, Exhausted, Fetch, Listed, Store
 from protocols.git.objects import (
     GITLINK,
     KIND,
@@ -21,9 +21,9 @@ from protocols.git.objects import (
     read_commit,
     text,
 )
-from protocols.git.paths import Changes, Comparison
-from protocols.git.survey import CommitSeen, RefUpdate, SecretSeen, Survey, UpdateSeen
-from protocols.git.treediff import Trees
+from protocols.git.paths import Changes, Comparer, Comparison, Pair
+from protocols.git.survey import CommitSeen, PathChange, RefUpdate, SecretSeen, Survey, UpdateSeen
+from protocols.git.treediff import Difference, Trees
 
 
 class Examination:
@@ -40,7 +40,7 @@ class Examination:
         self._bounds = bounds or Bounds()
         length = RAW_LENGTH[algorithm]
         self._length = length
-        self._ancestry = Ancestry(updates, store, length)
+        self._ancestry = Ancestry(updates, store, length, self._bounds)
         self._contents = Contents((), store, length)
         self._pushed: dict[bytes, None] = {}
         self._refusal = ""
@@ -50,7 +50,9 @@ class Examination:
         self._trees = Trees(self._read_tree, length)
         self._bases: dict[bytes, bytes] = {}
         self._changes: list[Changes] | None = None
-        self._compared: dict[int, list[Comparison]] = {}
+        self._added: dict[int, list[bytes]] = {}
+        self._commits: dict[bytes, CommitSeen] = {}
+        self._told: dict[Difference, PathChange] = {}
 
     @property
     def refusal(self) -> str:
@@ -89,7 +91,7 @@ class Examination:
     ) -> Generator[Fetch, Came, None]:
         """``others``: tips upstream of refs that the push leaves alone. ``shown``: all
         tips that the upstream shows. ``filters``, ``shallow``: what it can do."""
-        yield from self._ancestry.ask(others, shown, filters, self._bounds)
+        yield from self._ancestry.ask(others, shown, filters)
         blobless = "blob:none" if filters else ""
         lines = [line for line in self._ancestry.lines if not line.update.deletes]
         wants = self._bases_wanted(lines)
@@ -121,15 +123,15 @@ class Examination:
 
     def _ask_blobs(self, blobless: str) -> Generator[Fetch, Came, None]:
         wants: dict[str, None] = {}
-        for changes in self._compare():
-            for oid in changes.blobs(self._bounds.files):
-                if not self._store.has(oid):
+        for pair in self._pairs(self._compare()):
+            for oid in pair:
+                if oid is not None and not self._store.has(oid):
                     wants[oid.hex()] = None
         loose = [oid.hex() for oid in self._loose_changed() if not self._store.has(oid)]
         wants.update(dict.fromkeys(loose))
         if wants:
             # Only numbers of lines hang on these; what doesn't come has none.
-            yield Fetch("files to count lines of", tuple(wants)[: 2 * self._bounds.files])
+            yield Fetch("files to count lines of", tuple(wants))
 
     def _loose_changed(self) -> set[bytes]:
         """Submodule lists that changed, and are not in the pack to be checked."""
@@ -157,44 +159,60 @@ class Examination:
         """The root tree of a commit, where it is known; it may not be at hand."""
         return self._ancestry.trees.get(commit) or self._bases.get(commit)
 
-    def _comparisons(self, line: Line) -> list[Comparison]:
-        """New commit and the commits to compare it with: the tips first. To be
-        called once nothing more is to be learnt of ancestry."""
-        ancestry = self._ancestry
-        pairs = self._compared.get(id(line))
-        if pairs is not None:
-            return pairs
-        pairs = self._compared[id(line)] = []
-        if not line.update.creates and not line.update.deletes:
-            pairs.append(Comparison(ancestry.peel(line.new), (ancestry.peel(line.old),)))
-        for oid in ancestry.added(line, self._pushed):
-            pairs.append(Comparison(oid, ancestry.graph.parents[oid]))
-        return pairs
+    def _added_by(self, line: Line) -> list[bytes]:
+        """To be called once nothing more is to be learnt of ancestry."""
+        added = self._added.get(id(line))
+        if added is None:
+            try:
+                added = self._ancestry.added(line, self._pushed)
+            except Exhausted as error:
+                line.doubt(str(error), counted=False)
+                added = []
+            self._added[id(line)] = added
+        return added
+
+    def _tips(self, line: Line) -> list[Comparison]:
+        if line.update.creates or line.update.deletes:
+            return []
+        peel = self._ancestry.peel
+        return [Comparison(peel(line.new), (peel(line.old),))]
+
+    def _comparisons(self, line: Line) -> Iterator[Comparison]:
+        """The tips first, then each commit with its parents."""
+        yield from self._tips(line)
+        parents = self._ancestry.graph.parents
+        for oid in self._added_by(line):
+            yield Comparison(oid, parents[oid])
 
     def _bases_wanted(self, lines: Iterable[Line]) -> list[bytes]:
-        wanted: dict[bytes, None] = {}
+        named: dict[bytes, None] = {}
         for line in lines:
-            if line.forced and not line.whole and self._ancestry.is_other(line.old):
+            if self._ancestry.is_other(line.old) or self._ancestry.is_other(line.new):
                 continue
-            for pair in self._comparisons(line):
-                for commit in (pair.after, *pair.before):
-                    # The pack's commits are not upstream; a tree that the pack leaves
-                    # out is, and comes with another commit, or is fetched singly.
-                    if commit in wanted or commit in self._pushed:
-                        continue
-                    root = self._root(commit)
-                    if root is None or not self._store.has(root):
-                        wanted[commit] = None
-        return list(wanted)
+            for after, before in self._tips(line):
+                named.update(dict.fromkeys((after, *before)))
+            named.update(dict.fromkeys(self._added_by(line)))
+        for oid in list(named):
+            named.update(dict.fromkeys(self._ancestry.graph.parents.get(oid, ())))
+        # The pack's commits are not upstream; a tree that the pack leaves out is, and
+        # comes with another commit, or is fetched singly.
+        return [oid for oid in named if oid not in self._pushed and not self._at_hand(oid)]
+
+    def _at_hand(self, commit: bytes) -> bool:
+        root = self._root(commit)
+        return root is not None and self._store.has(root)
 
     def _compare(self) -> list[Changes]:
         if self._changes is None:
             self._trees.missing.clear()
             self._trees.visited = 0
-            self._changes = [
-                Changes(self._comparisons(line), self._root, self._trees, self._bounds)
-                for line in self._ancestry.lines
-            ]
+            comparer = Comparer(self._root, self._trees, self._bounds)
+            self._changes = []
+            left = self._bounds.told
+            for line in self._ancestry.lines:
+                most = min(left, self._bounds.paths)
+                self._changes.append(Changes(self._comparisons(line), comparer, most))
+                left -= len(self._changes[-1].found)
         return self._changes
 
     # -- the sum of it
@@ -218,18 +236,18 @@ class Examination:
             return Survey(bare, self._refusal, len(contents.objects), len(self._pushed))
         changes = self._compare()
         self._count_lines(changes)
-        people: tuple[dict[str, None], dict[str, None]] = ({}, {})
         updates = tuple(
-            self._update(line, each, people)
+            self._update(line, each)
             for line, each in zip(self._ancestry.lines, changes, strict=True)
         )
         whole = all(each.whole for each in updates)
+        authors, committers = self._people()
         return Survey(
             updates,
             objects=len(contents.objects),
             commits=len(self._pushed),
-            authors=self._first(people[0], "authors"),
-            committers=self._first(people[1], "committers"),
+            authors=self._first(authors, "authors"),
+            committers=self._first(committers, "committers"),
             secrets=tuple(self._secrets[: self._bounds.names]),
             largest=contents.largest,
             symlinks=self._paths_of(changes, SYMLINK, contents.links, whole),
@@ -274,18 +292,16 @@ class Examination:
         of = "symbolic links" if kind == SYMLINK else "submodules"
         return self._first(map(text, sorted(found)), of)
 
-    def _update(
-        self, line: Line, changes: Changes, people: tuple[dict[str, None], dict[str, None]]
-    ) -> UpdateSeen:
+    def _update(self, line: Line, changes: Changes) -> UpdateSeen:
         ancestry = self._ancestry
         for why in changes.doubts:
             line.doubt(why)
-        added = ancestry.added(line, self._pushed)
-        lost = ancestry.lost(line)
-        for oid in added:
-            commit = self._commit(oid)
-            people[0][commit.author] = None
-            people[1][commit.committer] = None
+        added = self._added_by(line)
+        try:
+            lost = ancestry.lost(line)
+        except Exhausted as error:
+            line.doubt(str(error), counted=False)
+            lost = []
         shown = self._bounds.commits_shown
         known = line.forced is not None
         return UpdateSeen(
@@ -295,26 +311,52 @@ class Examination:
             added_count=len(added) if known and line.whole else None,
             lost=tuple(map(self._commit, lost[:shown])),
             lost_count=len(lost) if known and line.counted else None,
-            paths=changes.told(self._size),
+            paths=changes.told(self._size, self._told),
             whole=line.whole,
             why="; ".join(line.why),
         )
 
+    def _people(self) -> tuple[dict[str, None], dict[str, None]]:
+        authors: dict[str, None] = {}
+        committers: dict[str, None] = {}
+        commits: dict[bytes, None] = {}
+        for line in self._ancestry.lines:
+            commits.update(dict.fromkeys(self._added_by(line)))
+        for oid in commits:
+            it = read_commit(self._store.read(oid)[1], self._length)
+            authors[it.author] = None
+            committers[it.committer] = None
+        return authors, committers
+
     def _commit(self, oid: bytes) -> CommitSeen:
-        it = read_commit(self._store.read(oid)[1], self._length)
-        return CommitSeen(oid.hex(), it.author, it.committer, it.time, it.subject)
+        seen = self._commits.get(oid)
+        if seen is None:
+            it = read_commit(self._store.read(oid)[1], self._length)
+            seen = CommitSeen(oid.hex(), it.author, it.committer, it.time, it.subject)
+            self._commits[oid] = seen
+        return seen
 
     def _size(self, oid: bytes) -> int | None:
         listed = self._contents.objects.get(oid)
         return listed.size if listed is not None else None
 
     def _count_lines(self, changes: Sequence[Changes]) -> None:
-        pairs: dict[tuple[bytes | None, bytes | None], None] = {}
-        for each in changes:
-            for pair in each.pairs(self._bounds.files):
-                if any(pair) and all(oid is None or self._store.has(oid) for oid in pair):
-                    pairs[pair] = None
-        asked = list(pairs)[: self._bounds.files]
-        numbers = dict(zip(asked, self._store.lines(asked), strict=True)) if asked else {}
+        asked = [
+            pair
+            for pair in self._pairs(changes)
+            if all(oid is None or self._store.has(oid) for oid in pair)
+        ]
+        counted = self._store.lines(asked) if asked else []
+        numbers = dict(zip(asked, counted, strict=True)) if counted else {}
         for each in changes:
             each.numbers = numbers
+
+    def _pairs(self, changes: Iterable[Changes]) -> list[Pair]:
+        """Whose lines are to be counted, of all updates together."""
+        pairs: dict[Pair, None] = {}
+        most = self._bounds.files
+        for each in changes:
+            pairs.update((pair, None) for pair in each.pairs(most) if any(pair))
+            if len(pairs) >= most:
+                break
+        return list(pairs)[:most]

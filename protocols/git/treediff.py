@@ -11,15 +11,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from protocols.git.looking import Exhausted
 from protocols.git.objects import KIND, TREE, Entries, Entry, read_tree
 
 PATH_MOST: Final = 4096
 """Bytes of a path that are looked at (Linux's PATH_MAX)."""
 _CACHED_ENTRIES: Final = 300_000
-
-
-class Exhausted(Exception):
-    """More than the budget allows. The text says of what."""
 
 
 class Difference(NamedTuple):

@@ -208,7 +208,7 @@ def test_what_can_not_be_looked_into_is_refused(answer: Done | Refuse) -> None:
 
 
 @pytest.mark.parametrize(
-    "answer", [Done(error="slow"), None, [], to_plain(Survey(())), [1] * 11, ["x"] * 11]
+    "answer", [Done(error="slow"), None, [], to_plain(Survey(())), [1] * 13, ["x"] * 13]
 )
 def test_a_survey_of_something_else_is_refused(answer: object) -> None:
     result = Scene(["", None, answer]).feed(GREETING + REFS)
@@ -242,7 +242,7 @@ def test_answers_that_nobody_asked_for() -> None:
 
 def test_a_survey_goes_there_and_back() -> None:
     assert from_plain(to_plain(SEEN)) == SEEN
-    for wrong in (None, [], [[]], {}, 5, [1] * 11, [*to_plain(SEEN)[:-1], 5]):  # type: ignore[index]
+    for wrong in (None, [], [[]], {}, 5, [1] * 13, [*to_plain(SEEN)[:-1], 5]):  # type: ignore[index]
         with pytest.raises(ValueError):
             from_plain(wrong)
 
