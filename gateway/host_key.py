@@ -6,8 +6,6 @@ from base64 import b64decode
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import (
@@ -15,11 +13,10 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_pem_private_key,
-    load_ssh_private_key,
 )
 
-from gateway.ssh_algorithms import fingerprint
+from gateway.identity.public_keys import fingerprint
+from gateway.key_file import PrivateKey, private_key
 
 _LEAST_RSA = 3072
 
@@ -43,29 +40,20 @@ def make_host_key() -> HostKey:
 
 
 def load_host_key(source: str | Path | bytes) -> HostKey:
-    """From a file (its path) or from the text of one: OpenSSH's form or PEM, without a
-    passphrase; Ed25519, ECDSA, or RSA of 3072 bits and more.
-
-    Raises OSError (the file) and ValueError (what is in it).
-    """
+    """From a file (its path) or from the text of one; Ed25519, ECDSA, or RSA of 3072
+    bits and more. Raises OSError (the file) and ValueError (what is in it)."""
     raw = source if isinstance(source, bytes) else Path(source).read_bytes()
     where = "the SSH host key" + ("" if isinstance(source, bytes) else f" in {source}")
-    openssh = b"BEGIN OPENSSH PRIVATE KEY" in raw
     try:
-        key = (load_ssh_private_key if openssh else load_pem_private_key)(raw, None)
-    except TypeError:
-        raise ValueError(f"{where} has a passphrase; the gateway can't ask for it") from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise ValueError(f"{where} is no private key of OpenSSH or in PEM") from None
-    if isinstance(key, RSAPrivateKey):
-        if key.key_size < _LEAST_RSA:
-            raise ValueError(f"{where} is RSA of {key.key_size} bits; {_LEAST_RSA} are the least")
-    elif not isinstance(key, Ed25519PrivateKey | EllipticCurvePrivateKey):
-        raise ValueError(f"{where} is neither Ed25519 nor ECDSA nor RSA")
+        key = private_key(raw)
+    except ValueError as error:
+        raise ValueError(f"{where} {error}") from None
+    if isinstance(key, RSAPrivateKey) and key.key_size < _LEAST_RSA:
+        raise ValueError(f"{where} is RSA of {key.key_size} bits; {_LEAST_RSA} are the least")
     return _host_key(key)
 
 
-def _host_key(key: Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey) -> HostKey:
+def _host_key(key: PrivateKey) -> HostKey:
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     public = key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
     return HostKey(private, public.decode())

@@ -294,10 +294,21 @@ class Relay:
                 "groups": sorted(principal.groups),
                 "run": principal.run,
                 "tags": dict(principal.tags),
-                "method": "scram" if proof.scram else "key" if proof.key else "secret",
+                "method": "scram" if proof.scram else "secret",
+                **(
+                    services.authority.ssh_keys.facts(proof.key, self.session.peer)
+                    if proof.key
+                    else {}
+                ),
             },
         )
         return Proven(principal.subject)
+
+    def _evidence(self, proof: Proof) -> Mapping[str, object]:
+        """For the record: with what it was proven."""
+        if proof.key:
+            return self.services.authority.ssh_keys.facts(proof.key, self.session.peer)
+        return {"method": "scram" if proof.scram else "secret"}
 
     async def _route(self, destination: Destination) -> Answer:
         services = self.services

@@ -8,8 +8,6 @@ last, and refused when the peer has no strict key exchange.
 
 from __future__ import annotations
 
-import hashlib
-from base64 import b64encode
 from typing import Final
 
 KEX: Final = ("mlkem768x25519-sha256", "curve25519-sha256", "curve25519-sha256@libssh.org")
@@ -54,11 +52,6 @@ WAITING: Final = 16
 """Requests on a channel that may wait for one that is being decided."""
 BACKLOG: Final = 2 << 20
 """Bytes owed to a peer that asks for more and reads nothing. Then it is ended."""
-
-
-def fingerprint(key: bytes) -> str:
-    """``SHA256:...`` as OpenSSH shows it, of a public key in wire form."""
-    return "SHA256:" + b64encode(hashlib.sha256(key).digest()).decode().rstrip("=")
 
 
 def signed_with(signature: bytes) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final, cast
 
 from gateway import ssh_algorithms as limits
+from gateway.identity.public_keys import fingerprint
 from gateway.ssh_channel import UpstreamSession
 from gateway.ssh_connection import Connection
 from protocols.errors import WireError
@@ -54,7 +55,7 @@ class DialledConnection(Connection):
         ]
 
     def validate_server_host_key(self, key_data: bytes) -> Any:
-        self._seen = limits.fingerprint(key_data)
+        self._seen = fingerprint(key_data)
         return cast(Any, super()).validate_server_host_key(key_data)
 
     async def _process_service_accept(self, kind: int, number: int, packet: Any) -> None:

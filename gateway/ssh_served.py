@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Final, cast
 
 from gateway import ssh_algorithms as limits
+from gateway.identity.public_keys import fingerprint
 from gateway.ssh_channel import ServedSession, words
 from gateway.ssh_connection import Connection
 from protocols.errors import WireError
@@ -166,14 +167,14 @@ class ServedConnection(Connection):
         fits = len(key_data) <= limits.LONGEST_KEY and self._accepts(key_data, self._peer)
         key = self.public_key(key_data) if fits else None
         if key is None:
-            self.unwanted(f"key {limits.fingerprint(key_data)}")
+            self.unwanted(f"key {fingerprint(key_data)}")
             return False
         if not msg:
             return True
         session_id = cast(bytes, cast(Any, self)._session_id)
         signed = len(session_id).to_bytes(4, "big") + session_id + msg
         if not limits.signed_with(signature) or not key.verify(signed, signature):
-            self.unwanted(f"signature by {limits.fingerprint(key_data)}")
+            self.unwanted(f"signature by {fingerprint(key_data)}")
             return False
         kind, body = await self.ask(Kind.KEY, key_data)
         if kind is not Kind.PROVEN:

@@ -229,9 +229,13 @@ async def _forget(made: Services) -> None:
 async def _guard_recorder(made: Services) -> None:
     """End sessions before the disk is full, and begin a new journal when a
     failed one could be written again. While it fails nobody is served."""
+    told = 0
     while True:
         await trio.sleep(RECORDER_SECONDS)
         journal = made.journal
+        for fault in journal.faults[told:]:
+            made.alarm("recorder", fault)
+        told = len(journal.faults)
         if journal.failed:
             # Idle ones have not noticed yet, and would keep the journal from
             # being taken up again.
@@ -248,6 +252,7 @@ async def _guard_recorder(made: Services) -> None:
             except RecorderError as error:
                 made.alarm("recorder", f"still can't record: {error}")
                 continue
+            told = 0
             made.reactor.record_with(made.journal.flush, made.journal.sync)
             made.alarm("recorder", "records again")
         elif journal.state() == "critical":

@@ -25,6 +25,7 @@ from urllib.parse import unquote
 
 from protocols.contract import Fact, FactKind, Part
 from protocols.git.words import (
+    ENDLESS,
     FACTS,
     NEUTRAL,
     UNKNOWN,
@@ -71,6 +72,8 @@ def _read(text: str) -> tuple[Part, ...]:
         raise _Unclear('only a push has several updates, with ";" between')
     facts: dict[str, Fact] = {"repo": repo, "service": "fetch" if verb == "list" else verb}
     facts["version"] = 2
+    if verb == "fetch":
+        facts["depth"] = ENDLESS
     plain, given, complete = _words(words, _FETCH if verb == "fetch" else frozenset())
     if plain and verb != "fetch":
         raise _Unclear(f'"{plain[0]}" has no place behind {verb} {repo}')

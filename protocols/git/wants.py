@@ -14,12 +14,9 @@ from typing import Final
 from protocols.contract import Command, Part, Phase
 from protocols.errors import WireError
 from protocols.git.names import is_oid, is_ref, text
-from protocols.git.words import NEUTRAL, reads
+from protocols.git.words import ENDLESS, NEUTRAL, reads
 from protocols.wire import Side
 
-ENDLESS: Final = 0x7FFFFFFF
-"""The fact ``depth`` of a fetch that goes as deep as there is history, which is also
-how git itself says it. A bound on depth must not match what has none."""
 SHOWN: Final = 20
 """Wants that a command's text names; the rest are in its context."""
 NAMES: Final = 50

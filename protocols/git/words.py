@@ -55,7 +55,11 @@ commits change, or that differ between the tips.  Of the push as a whole: ``auth
 ``largest_file``, the kinds of ``secrets`` in new files and the ``secret_paths`` that they
 are in, ``symlinks`` and ``submodules`` (paths), ``push_options``, ``atomic``, ``shallow``
 (pushed from a shallow clone).  Of a fetch: ``wants`` (refs, and object ids where no ref is
-known), ``depth`` (0: all of it), ``filter`` ("": none), ``version`` of the protocol."""
+known), ``depth`` (``ENDLESS``: all of it), ``filter`` ("": none), ``version`` of the protocol."""
+
+ENDLESS: Final = 0x7FFFFFFF
+"""The ``depth`` of a fetch that goes as deep as there is history, which is also how git
+itself says it. A bound on depth must not match what has none."""
 
 _NOTHING: Final[Mapping[FactKind, Fact]] = {
     FactKind.TEXT: "",

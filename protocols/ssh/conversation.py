@@ -28,6 +28,7 @@ from protocols.contract import (
 )
 from protocols.errors import WireError
 from protocols.git.lane import Lane, LaneOpening
+from protocols.git.refusal import shown
 from protocols.git.texts import Texts
 from protocols.outbox import Outbox
 from protocols.ssh.ascent import Ascent, Summit
@@ -36,12 +37,14 @@ from protocols.ssh.errand import SshTalk
 from protocols.ssh.frames import HEADER, Frames, Kind, data, frame
 from protocols.ssh.login import Login
 from protocols.ssh.services import Service, Unfit, listing, requested, start_lane
-from protocols.ssh.words import goodbye, refusal
+from protocols.ssh.words import refusal, told
 from protocols.wire import Mark, Side, Span
 
 CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
 _VERSION: Final = re.compile(rb"version=([0-9])")
 _FAREWELL: Final = (Kind.EXIT, Kind.SIGNAL)
+REQUEST_BYTES: Final = 8 << 20
+"""What a client may ask for at once: a mirror of many refs wants each of them by name."""
 ERRAND_BYTES: Final = 1 << 30
 """What an errand of git may read: it has caps of its own, well below."""
 
@@ -87,7 +90,7 @@ class SshConversation:
             buffer, found = self._frames[side].cut(data)
         except WireError as error:
             self._outbox.take(side, self._frames[side].spill(data), Mark.SECRET)
-            self._end(f"{error.message} (session {self._opening.session})")
+            self._end(self._told(error.message))
             raise
         questions: list[Question] = []
         run = -1  # the start of frames that pass as they are
@@ -121,7 +124,7 @@ class SshConversation:
                 questions += self._take(side, kind, buffer[start:end])
             except WireError as error:
                 self._outbox.take(side, buffer[end : found[-1][2]], Mark.SECRET)
-                self._end(f"{error.message} (session {self._opening.session})")
+                self._end(self._told(error.message))
                 raise
         if found:
             self._pass(side, buffer, run, found[-1][2])
@@ -164,8 +167,7 @@ class SshConversation:
         if self._lane is not None and not self._lane.mute:
             self._lane.say(number, text)
         elif text:
-            line = goodbye(f"{text}\n")
-            self._outbox.send(CLIENT, frame(Kind.STDERR, line), Mark.OURS)
+            self._outbox.send(CLIENT, frame(Kind.STDERR, shown(text) + b"\n"), Mark.OURS)
 
     def withdraw(self, number: int) -> None:
         if number in self._open and self._lane is not None:
@@ -173,7 +175,7 @@ class SshConversation:
             self._lane.withdraw(number)
         elif number and number == self._asked:
             self._asked = 0
-            self._end(f"withdrawn by the client (session {self._opening.session})")
+            self._end(self._told("withdrawn by the client"))
 
     def dismiss(self, refuse: Refuse) -> None:
         if not self._closing:
@@ -280,8 +282,7 @@ class SshConversation:
         try:
             self._service = requested(line, self._version)
         except Unfit as unfit:
-            session = self._opening.session
-            self._end(f"{unfit} (session {session})")
+            self._end(self._told(str(unfit)))
             shown = line[:256].decode("utf-8", "backslashreplace")
             return [Remark("refused", {"what": "exec", "line": shown, "why": str(unfit)})]
         self._asked = self._next()
@@ -332,7 +333,7 @@ class SshConversation:
                 number=self._next,
                 spool=self._opening.spool,
                 own=self._destined.own,
-                limit=self._opening.limit,
+                limit=max(self._opening.limit, REQUEST_BYTES),
                 max_pack=cap if isinstance(cap, int) else 1 << 30,
                 push_options=tuple(map(str, options)) if isinstance(options, tuple) else (),
             ),
@@ -409,7 +410,7 @@ class SshConversation:
         self._channel.left(self._lane.moves())
         self._after_lane()
         who = "the upstream" if error.side is UPSTREAM else "the client"
-        self._end(f"{who} broke git's protocol: {error.message} (session {self._opening.session})")
+        self._end(self._told(f"{who} broke git's protocol: {error.message}"))
 
     # -- ends -------------------------------------------------------------
 
@@ -449,11 +450,14 @@ class SshConversation:
         self._outbox.send(CLIENT, self._exit, Mark.OURS)
         self._closing = True
 
-    def _end(self, why: str) -> None:
+    def _end(self, why: bytes) -> None:
         """The last word, on standard error where there is one."""
         if not self._closing:
             self._closing = True
-            self._outbox.send(CLIENT, frame(Kind.GOODBYE, goodbye(why)), Mark.OURS)
+            self._outbox.send(CLIENT, frame(Kind.GOODBYE, why), Mark.OURS)
+
+    def _told(self, what: str) -> bytes:
+        return told(what, self._opening.session)
 
     def _next(self) -> int:
         return next(self._numbers)

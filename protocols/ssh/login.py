@@ -9,7 +9,7 @@ from protocols.contract import Answer, Offer, Proof, Proven, Question, Refuse
 from protocols.errors import WireError
 from protocols.outbox import Outbox
 from protocols.ssh.frames import Kind, frame
-from protocols.ssh.words import goodbye, refusal
+from protocols.ssh.words import refusal, told
 from protocols.wire import Mark, Side
 
 CLIENT = Side.CLIENT
@@ -46,9 +46,9 @@ class Login:
             try:
                 self.claimed = body.decode("utf-8")
             except UnicodeDecodeError:
-                return self._deny("the user name is not UTF-8")
+                return self._deny(told("the user name is not UTF-8", self._session))
             if not self.claimed.isprintable() or len(self.claimed) > 255:
-                return self._deny("the user name is none")
+                return self._deny(told("the user name is none", self._session))
             return [self._ask(Proof(self._number(), self.claimed))]
         if kind is Kind.KEY:
             return [self._ask(Proof(self._number(), self.claimed, key=body))]
@@ -76,12 +76,12 @@ class Login:
         self.pending = question.number
         return question
 
-    def _deny(self, why: str) -> list[Question]:
-        self._outbox.send(CLIENT, frame(Kind.DENIED, goodbye(why)), Mark.OURS)
+    def _deny(self, why: bytes) -> list[Question]:
+        self._outbox.send(CLIENT, frame(Kind.DENIED, why), Mark.OURS)
         # A wrong secret may be followed by a right one; nothing else may.
         if self._last is not Kind.SECRET or self._attempts >= ATTEMPTS:
             self.closing = True
             if self._last is Kind.SECRET:
-                last = goodbye("too many failed logins")
+                last = told("too many failed logins", self._session)
                 self._outbox.send(CLIENT, frame(Kind.GOODBYE, last), Mark.OURS)
         return []

@@ -1,24 +1,16 @@
-"""What the gateway itself says over SSH."""
+"""What the gateway itself says over SSH: one line, as in git's own protocol."""
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 from protocols.contract import Refuse
-
-_UNFIT: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
-
-
-def refusal(refuse: Refuse, session: str) -> str:
-    """One line for ``refuse``: the rule, the reason, the session."""
-    reason = refuse.reason or "not allowed"
-    if refuse.kind == "policy":
-        by = f"blocked by rule {refuse.rule}" if refuse.rule else "blocked"
-        reason = f"{by}: {reason}"
-    return _UNFIT.sub(" ", f"{reason} (session {session})")
+from protocols.git.refusal import reason, shown
 
 
-def goodbye(text: str) -> bytes:
-    """``text`` as the body of a DENIED, GOODBYE or STDERR frame."""
-    return text.encode("utf-8", "backslashreplace")[:4096]
+def refusal(refuse: Refuse, session: str) -> bytes:
+    """The body of a DENIED or GOODBYE frame for ``refuse``."""
+    return shown(reason(refuse, session))
+
+
+def told(what: str, session: str) -> bytes:
+    """The same for something that no rule or relay refused."""
+    return shown(f"{what} (session {session})")

@@ -559,7 +559,7 @@ def test_host_keys_are_made_and_loaded(tmp_path: Path) -> None:
 def test_a_host_key_that_is_none_says_so(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="missing"):
         load_host_key(tmp_path / "missing")
-    with pytest.raises(ValueError, match="no private key"):
+    with pytest.raises(ValueError, match="not a private key"):
         load_host_key(b"nonsense")
     keys = {
         "locked": ["-t", "ed25519", "-N", "word"],
