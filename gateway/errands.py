@@ -61,22 +61,32 @@ async def run_errand(relay: Relay, errand: Errand) -> Done:
 
 
 async def _converse(relay: Relay, leg: Leg, talk: Talk, most: int) -> None:
+    """Until ``talk`` closes. An upstream that leaves while something is looked into
+    takes nothing away that it has said, and leaves nothing unanswered."""
     total = 0
+    ended = False
     questions: list[Question] = []
     while True:
         while True:
             for span in talk.moves():
                 if span.move is Move.SEND and span.side is Side.UPSTREAM:
                     leg.queue(span.raw)
-            while not leg.flush():
-                await trio.lowlevel.wait_writable(leg.sock)
+            try:
+                while not leg.flush():
+                    await trio.lowlevel.wait_writable(leg.sock)
+            except LegLost:
+                leg.discard()  # it hears no more, but may have said why
             if not questions:
                 break
             question = questions.pop(0)
             questions += talk.answer(question.number, await _answer(relay, leg, question))
-        if talk.closing:
+        if talk.closing or ended:
             return
-        data = leg.read()
+        lost: LegLost | None = None
+        try:
+            data = leg.read()
+        except LegLost as error:
+            data, lost = b"", error
         if data is None:
             await trio.lowlevel.wait_readable(leg.sock)
             continue
@@ -84,8 +94,9 @@ async def _converse(relay: Relay, leg: Leg, talk: Talk, most: int) -> None:
         if total > most:
             raise LegLost("the upstream sends without end")
         questions = talk.receive(Side.UPSTREAM, data)
-        if not data:
-            return
+        if lost is not None and not questions and not talk.closing:
+            raise lost
+        ended = not data
 
 
 async def _answer(relay: Relay, leg: Leg, question: Question) -> Answer:
