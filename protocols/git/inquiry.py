@@ -43,7 +43,8 @@ _TIPS_MOST: Final = 2048
 
 class Inquiry:
     """A Talk whose result is a Survey. ``pack`` is the push's, None when it has none, and
-    begins at ``offset``. ``most_bytes`` bounds what is fetched in all."""
+    begins at ``offset``. ``most_bytes`` bounds what is fetched in all; an errand that
+    may read less ends without a Survey."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Inquiry:
         spool: Callable[[int], Spool],
         number: Callable[[], int],
         offset: int = 0,
-        most_bytes: int = 256 << 20,
+        most_bytes: int = 48 << 20,
         most_objects: int = 2_000_000,
     ) -> None:
         self._updates = updates
