@@ -79,6 +79,9 @@ def read_commit(raw: bytes, length: int) -> Commit:
     if head is None:
         raise ObjectError("a commit without a tree")
     fields, _, message = raw[head.end() :].partition(b"\n\n")
+    if fields.startswith(b"parent "):
+        # Git also reads ids in capitals, which are not read here: a parent would be missed.
+        raise ObjectError("a commit with a parent that is not written as git writes them")
     author = committer = b""
     for line in fields.split(b"\n"):
         if line.startswith(b"author ") and not author:
