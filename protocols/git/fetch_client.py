@@ -58,6 +58,8 @@ class FetchClient:
         self._common = b""
         self.filters = False
         self.shallow = False
+        self.symbolic: dict[bytes, bytes] = {}
+        """Symbolic refs that were told of, and what each stands for."""
         self.pkts = Pkts(Side.UPSTREAM, V2)
 
     @property
@@ -90,17 +92,19 @@ class FetchClient:
         self.shallow = b"shallow" in features
 
     def refs(self, prefixes: Collection[bytes], most: int) -> Reading[dict[bytes, str]]:
-        """Refs that begin with one of ``prefixes``, and their object ids. FetchFailed
-        when there are more than ``most``."""
+        """Refs that begin with one of ``prefixes``, and their object ids; ``symbolic``
+        tells which of them stand for another. FetchFailed when there are more than ``most``."""
         arguments = b"".join(pkt(b"ref-prefix %b\n" % prefix) for prefix in prefixes)
-        self._ask(b"ls-refs", arguments)
+        self._ask(b"ls-refs", pkt(b"symrefs\n") + arguments)
         found: dict[bytes, str] = {}
         while (line := (yield from self._line())) != FLUSH:
             oid, space, rest = content(line).partition(b" ")
-            # Attributes (symref-target, peeled) were not asked for.
-            if not space or not rest or not is_oid(oid, self._digits):
+            ref, _, attributes = rest.partition(b" ")
+            if not space or not ref or not is_oid(oid, self._digits):
                 raise FetchFailed("the upstream's refs can't be read")
-            found[rest] = oid.decode()
+            found[ref] = oid.decode()
+            if attributes:
+                self.symbolic[ref] = attributes.removeprefix(b"symref-target:")
             if len(found) > most:
                 raise FetchFailed("the upstream has more refs than are looked at")
         return found

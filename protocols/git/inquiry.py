@@ -185,6 +185,9 @@ class Inquiry:
             prefixes = dict.fromkeys((b"refs/heads/", b"refs/tags/", *mine))
         refs = yield from self._client.refs(prefixes, _REFS_MOST)
         for ref, update in mine.items():
+            if ref in self._client.symbolic:
+                # Whoever writes to it moves another ref, which no rule was asked about.
+                return f"{update.ref} is a symbolic ref upstream: push to what it stands for"
             found = refs.get(ref)
             if found is not None and found != update.old:
                 return f"{update.ref} has moved upstream: fetch first"

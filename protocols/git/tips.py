@@ -80,6 +80,8 @@ class Tips:
         yield from self._client.greet()
         expected = {e.ref.encode("utf-8", "surrogateescape"): e for e in self._updates}
         refs = yield from self._client.refs(expected, _REFS_MOST)
+        if any(ref in self._client.symbolic for ref in expected):
+            raise FetchFailed("a ref has become a symbolic one")
         self._client.bye()
         return tuple(
             (each.ref, each.old, found)
