@@ -137,6 +137,11 @@ class _Reader:
             facts.approval = _held(fields)
         elif entry.kind == "refusal":
             facts.refusal = _text(fields, "reason") or facts.refusal
+        elif entry.kind == "identity":
+            # Clients offer one key after another: those before the good one say nothing.
+            others = [what for what in facts.refused if not what.startswith("key ")]
+            facts.refused_count -= len(facts.refused) - len(others)
+            facts.refused = others
         elif entry.kind == "refused":
             facts.refused_count += 1
             if len(facts.refused) < MOST:

@@ -48,6 +48,9 @@ CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
 PIECE: Final = 1 << 18
 """Bytes of the pack that leave at once."""
 LOOK_SECONDS: Final = 300.0
+LOOK_BYTES: Final = 192 << 20
+"""Of trees and commits that the upstream may send about a push, for what it does to be
+told whole. A large checkout without ``filter`` goes past it, and is judged as not whole."""
 TIPS_SECONDS: Final = 30.0
 DIED: Final = 128
 """git's own exit status for what it dies of."""
@@ -253,6 +256,7 @@ class PushLane:
             algorithm=self._replies.greeting.offered.object_format,
             spool=self._opening.spool,
             number=self._opening.number,
+            most_bytes=LOOK_BYTES,
         )
         self._stage = Stage.LOOKING
         self._asked = self._opening.number()

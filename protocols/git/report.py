@@ -41,8 +41,9 @@ def refusals(
 
 
 def progress(words: str) -> bytes:
-    """A line of progress: git shows it behind ``remote: ``."""
-    return lines(TEXT, shown(words) + b"\n")
+    """A line of progress: git shows it behind ``remote: ``. Without words it only
+    shows that somebody is there, as git-receive-pack does while it works."""
+    return lines(TEXT, shown(words) + b"\n") if words else pkt(bytes([DATA]))
 
 
 def last_word(words: str, side_band: bool) -> bytes:
