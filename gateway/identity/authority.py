@@ -5,7 +5,8 @@ JWT (three parts with dots), else the password of a local principal.  With a
 ticket or token the name that the client claims means nothing; who it is comes
 from the evidence.  A name that is a local principal's is offered SCRAM, so it
 can't be combined with a token; every other name is asked for a secret, which
-tells a stranger which names are local.
+tells a stranger which names are local. Where all are asked for a secret (SSH), a
+refusal takes as long for a name that is nobody's.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ class Authority:
         self._world = world
         self._print_key = world.chance(32)
         self._derived: dict[str, tuple[bytes, Verifier]] = {}
+        self._decoy = self._like_the_others()
 
     def offer(self, claimed: str) -> Offer:
         """How a client that calls itself ``claimed`` is to prove itself."""
@@ -90,9 +92,15 @@ class Authority:
                 self._bindings.bind(verified.id, peer, verified.until)
             return verified.principal
         principal = self._config.principals.get(proof.claimed)
-        if principal is None:
-            raise Refused("neither a ticket nor a token, and no local principal of that name")
-        if not matches(self._verifier(principal), secret):
+        try:
+            if principal is None:
+                raise Refused("neither a ticket nor a token, and no local principal of that name")
+            verifier = self._verifier(principal)
+        except Refused:
+            # As long as a wrong password takes: the time would tell which names there are.
+            matches(self._decoy, secret)
+            raise
+        if not matches(verifier, secret):
             raise Refused("a wrong password for a local principal")
         return self.local(proof.claimed)
 
@@ -108,6 +116,13 @@ class Authority:
             groups=found.groups,
             tags=found.tags,
         )
+
+    def _like_the_others(self) -> Verifier:
+        """Nobody's, as dear as that of the first principal who has one written down."""
+        for principal in self._config.principals.values():
+            if isinstance(principal.password, str) and principal.password:
+                return parse_verifier(principal.password)
+        return derive("", self._world.chance(SALT_BYTES))
 
     def _verifier(self, principal: PrincipalConfig) -> Verifier:
         """The principal's verifier: written down, or behind a reference, where
