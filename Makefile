@@ -26,6 +26,7 @@ $(VENV)/.built: $(VENV)/.demo $(COMPILED)
 	@touch $@
 
 demo: $(VENV)/.built  ## the main job on embedded defaults (ARGS=--stay leaves it running)
+	@tests/setup/tools demo
 	@$(BIN)/gateway demo $(ARGS)
 
 test: $(VENV)/.dev $(VENV)/.built tools lint  ## the tests, with real clients and servers (under 15 minutes on 2 cores)
