@@ -63,6 +63,7 @@ class GitStack(Serving):
         target: str = "",
         listener: str = "",
         limits: str = "",
+        per_address: int = 2000,
         upstream: tuple[str, int] | None = None,
         host_keys: tuple[str, ...] | None = None,
         port: int = 0,
@@ -91,7 +92,7 @@ critical = "512KiB"
 
 [limits]
 connections = 2000
-per_address = 2000
+per_address = {per_address}
 {limits}
 
 [[listener]]

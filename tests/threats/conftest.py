@@ -16,6 +16,7 @@ from audit import audit
 from git_kit import Attack, witness_script
 from git_stack import ALLOW_GIT, NOT_SERVED, SERVED, GitStack, Route, verify
 from mock_upstream import NO_PASSWORD, MockUpstream, Script
+from ssh_door import GateDoor, gateway_door
 from stack import Stack
 
 from gateway.demo.postgres import NoServer, Server
@@ -169,3 +170,36 @@ def attacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
 def attack(attacks: Callable[..., Attack]) -> Attack:
     """Before a gateway that allows everything."""
     return attacks()
+
+
+@pytest.fixture(scope="session")
+def doors(
+    tmp_path_factory: pytest.TempPathFactory, git_server: SshServer
+) -> Iterator[Callable[..., GateDoor]]:
+    """Starts gateways for SSH. At the end each of their recordings must verify."""
+    made: list[GateDoor] = []
+
+    def start(**more: Any) -> GateDoor:
+        server = more.pop("server", git_server)
+        made.append(gateway_door(tmp_path_factory.mktemp("door"), server, **more))
+        return made[-1]
+
+    try:
+        yield start
+        for door in made:
+            verify(door.stack)
+    finally:
+        for door in made:
+            door.stack.stop()
+
+
+@pytest.fixture(scope="session")
+def _door(doors: Callable[..., GateDoor]) -> GateDoor:
+    return doors()
+
+
+@pytest.fixture
+def door(_door: GateDoor) -> GateDoor:
+    """The SSH door of a gateway that allows everything; nothing was heard yet."""
+    _door.forget()
+    return _door

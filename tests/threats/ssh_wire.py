@@ -1,5 +1,5 @@
 """Hostile SSH, byte by byte (``Wire``) and behind an exchange of keys (``Rogue``), and a
-door to knock at: an address, with what is known of the house behind it."""
+door to knock at: an address, with what is known of the house behind it (ssh_door.py)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import asyncssh
 from asyncssh.packet import Boolean, SSHPacket, String, UInt32
-from ssh_gate import Gate, open_gate
 
 from protocols.ssh.frames import Kind
 
@@ -24,6 +22,7 @@ KEXINIT, NEWKEYS, ECDH_INIT, ECDH_REPLY = 20, 21, 30, 31
 AUTH, AUTH_FAILURE, AUTH_SUCCESS, PK_OK, INFO_RESPONSE = 50, 51, 52, 60, 61
 GLOBAL, GLOBAL_SUCCESS, GLOBAL_FAILURE = 80, 81, 82
 OPEN, OPENED, OPEN_FAILURE = 90, 91, 92
+CLOSE = 97
 REQUEST, SUCCESS, FAILURE = 98, 99, 100
 STRICT = "kex-strict-c-v00@openssh.com"
 Result = TypeVar("Result")
@@ -44,22 +43,6 @@ class Door:
 
     def got(self, kind: Kind) -> list[bytes]:
         return [body for said, body in self.heard() if said is kind]
-
-
-@contextmanager
-def island_door(**options: Any) -> Iterator[Door]:
-    """An island with a gateway of a few lines behind it."""
-    accepts = options.pop("accepts", lambda key, peer: True)
-    gate = Gate(options=options, accepts=accepts)
-    with open_gate(gate):
-        yield Door(
-            "127.0.0.1",
-            gate.port,
-            gate.good.decode(),
-            lambda: [tuple(said) for said in gate.heard],
-            lambda: gate.alarms,
-            gate.heard.clear,
-        )
 
 
 def packet(payload: bytes, block: int = 8) -> bytes:
@@ -227,6 +210,13 @@ class Rogue(asyncssh.SSHClientConnection):
                 return 0, b""
             await asyncio.sleep(0.01)
         raise TimeoutError("the server neither answers nor hangs up")
+
+    async def closes(self) -> list[int]:
+        """The types of what comes until the channel or the connection is closed."""
+        heard = [(await self.hear())[0]]
+        while heard[-1] not in (0, CLOSE):
+            heard.append((await self.hear())[0])
+        return heard
 
     async def ends(self) -> bool:
         """It hangs up, whatever it says before."""

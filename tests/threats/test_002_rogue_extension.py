@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 from ssh_wire import (
     AUTH,
@@ -18,16 +16,8 @@ from ssh_wire import (
     UInt32,
     Wire,
     alive,
-    island_door,
     kexinit,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    with island_door() as made:
-        yield made
-
 
 SAID = {
     "ext-info": bytes([EXT_INFO]) + UInt32(1) + String("server-sig-algs") + String("ssh-rsa"),

@@ -1,10 +1,12 @@
-"""Row 3: the login skipped."""
+"""Row 3: the login skipped. What was tried is on record, and nothing was dialled.
+
+Goes red when the conversation takes EXEC before PROVEN, or the island opens a channel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
+from ssh_door import GateDoor
 from ssh_wire import (
     AUTH_FAILURE,
     AUTH_SUCCESS,
@@ -12,22 +14,13 @@ from ssh_wire import (
     OPEN,
     REQUEST,
     Boolean,
-    Door,
     Rogue,
     String,
     UInt32,
-    island_door,
     rogue,
 )  # fmt: skip
 
 from protocols.ssh.frames import Kind
-
-
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    with island_door() as made:
-        yield made
-
 
 SAID = {
     "open": (OPEN, String("session"), UInt32(0), UInt32(1 << 20), UInt32(1 << 15)),
@@ -39,7 +32,7 @@ SAID = {
 
 @pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("said", SAID)
-def test_nothing_opens_before_the_login(door: Door, said: str, first: bool) -> None:
+def test_nothing_opens_before_the_login(door: GateDoor, said: str, first: bool) -> None:
     async def script(conn: Rogue) -> bool:
         if first:
             assert await conn.login("wrong") == AUTH_FAILURE
@@ -48,6 +41,10 @@ def test_nothing_opens_before_the_login(door: Door, said: str, first: bool) -> N
         conn.say(*SAID["open"])  # type: ignore[arg-type]
         return await conn.ends()
 
+    before = door.dials()
     assert rogue(door, script)
     assert not door.got(Kind.EXEC)
     assert not door.got(Kind.REFUSED)
+    assert not door.identities()
+    assert door.recorded() == 1
+    assert door.dials() == before

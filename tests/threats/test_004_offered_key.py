@@ -5,42 +5,26 @@ Goes red when ``validate_public_key`` names a key without a signature by it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
+from ssh_door import GateDoor
 from ssh_wire import (
     AUTH_FAILURE,
     AUTH_SUCCESS,
     PK_OK,
     Boolean,
-    Door,
     Rogue,
     String,
-    island_door,
-    new_key,
     rogue,
 )
 
 from protocols.ssh.frames import Kind
 
 
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    with island_door() as made:
-        yield made
-
-
-@pytest.fixture(autouse=True)
-def _anew(door: Door) -> None:
-    door.forget()
-
-
 def offer(conn: Rogue, blob: bytes) -> None:
     conn.ask("git", "publickey", Boolean(False), String("ssh-ed25519"), String(blob))
 
 
-def test_the_identity_is_the_key_that_signed(door: Door) -> None:
-    victim, own = new_key(), new_key()
+def test_the_identity_is_the_key_that_signed(door: GateDoor) -> None:
+    victim, own = door.keys
 
     async def script(conn: Rogue) -> list[int]:
         offer(conn, victim.public_data)
@@ -50,10 +34,11 @@ def test_the_identity_is_the_key_that_signed(door: Door) -> None:
 
     assert rogue(door, script) == [PK_OK, AUTH_SUCCESS]
     assert door.got(Kind.KEY) == [own.public_data]
+    assert door.identities() == ["mallory"]
 
 
-def test_a_signature_is_over_this_key_and_this_session(door: Door) -> None:
-    victim, own = new_key(), new_key()
+def test_a_signature_is_over_this_key_and_this_session(door: GateDoor) -> None:
+    victim, own = door.keys
 
     async def script(conn: Rogue) -> list[int]:
         said = []
@@ -68,8 +53,8 @@ def test_a_signature_is_over_this_key_and_this_session(door: Door) -> None:
     assert door.got(Kind.KEY) == []
 
 
-def test_an_empty_signature_is_none(door: Door) -> None:
-    own = new_key()
+def test_an_empty_signature_is_none(door: GateDoor) -> None:
+    own = door.keys[1]
 
     async def script(conn: Rogue) -> int:
         blob = String(own.public_data)

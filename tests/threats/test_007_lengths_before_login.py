@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
+from ssh_door import GateDoor
 from ssh_wire import (
     IGNORE,
     INFO_RESPONSE,
     KEXINIT,
-    Door,
     Rogue,
     String,
     UInt32,
     Wire,
     alive,
-    island_door,
     packet,
     rogue,
 )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    with island_door() as made:
-        yield made
-
-
-def resident() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
 
 NAMES = bytes([KEXINIT]) + bytes(16) + String(b",".join([b"x"] * 1_000_000))
 SAID = {
@@ -47,30 +32,32 @@ SAID = {
 
 
 @pytest.mark.parametrize("said", SAID)
-def test_a_length_that_lies_ends_the_connection_and_costs_nothing(door: Door, said: str) -> None:
+def test_a_length_that_lies_ends_the_connection_and_costs_nothing(
+    door: GateDoor, said: str
+) -> None:
     alive(door)
-    before, start = resident(), time.monotonic()
+    before, start = door.resident(), time.monotonic()
     for _ in range(5):
         with Wire(door) as wire:
             wire.raw(SAID[said])
             assert wire.ends()
     assert time.monotonic() - start < 5
-    assert resident() - before < 20 << 20
+    assert door.resident() - before < 20 << 20
 
 
-def test_a_count_of_prompts_that_lies_ends_the_connection(door: Door) -> None:
+def test_a_count_of_prompts_that_lies_ends_the_connection(door: GateDoor) -> None:
     async def script(conn: Rogue) -> bool:
         conn.ask("git", "keyboard-interactive", String(""), String(""))
         await conn.hear()
         conn.say(INFO_RESPONSE, UInt32(0xFFFFFFFF), String("x"))
         return await conn.ends()
 
-    before = resident()
+    before = door.resident()
     assert rogue(door, script)
-    assert resident() - before < 20 << 20
+    assert door.resident() - before < 20 << 20
 
 
-def test_a_flood_of_little_packets_has_an_end(door: Door) -> None:
+def test_a_flood_of_little_packets_has_an_end(door: GateDoor) -> None:
     async def script(conn: Rogue) -> bool:
         for _ in range(200):
             conn.say(IGNORE, String(bytes(30000)))

@@ -2,16 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from ssh_wire import Door, Wire, island_door, kexinit
-
-
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    with island_door() as made:
-        yield made
+from ssh_wire import Door, Wire, kexinit
 
 
 def test_compression_is_not_offered(door: Door) -> None:

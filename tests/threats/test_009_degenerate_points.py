@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
-from ssh_wire import ECDH_INIT, ECDH_REPLY, STRICT, Door, String, Wire, alive, island_door, kexinit
-
-
-@pytest.fixture(scope="module")
-def door() -> Iterator[Door]:
-    with island_door() as made:
-        yield made
-
+from ssh_wire import ECDH_INIT, ECDH_REPLY, STRICT, Door, String, Wire, alive, kexinit
 
 ONE = (1).to_bytes(32, "little")
 ORDER_8 = bytes.fromhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")
