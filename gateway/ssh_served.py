@@ -7,6 +7,8 @@ name, so that nobody learns from outside which names there are.
 
 from __future__ import annotations
 
+import fcntl
+import termios
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -93,9 +95,30 @@ class ServedConnection(Connection):
         if self._parting and not why:
             if self._session is not None:
                 self._session.close()
-            self.home.loop.call_later(LINGER_SECONDS, cast(Any, self).abort)
+            self._linger(LINGER_SECONDS)
         else:
             cast(Any, self).abort()
+
+    def _linger(self, left: float) -> None:
+        """Hang up when the client has taken what it was told and had a moment to leave
+        by itself, or in ``left`` seconds. The session is over: nobody counts this
+        connection any more."""
+        if left > PARTING_SECONDS and self._owed():
+            self.home.loop.call_later(1.0, lambda: self._linger(left - 1))
+        else:
+            self.home.loop.call_later(min(left, PARTING_SECONDS), cast(Any, self).abort)
+
+    def _owed(self) -> bool:
+        """Bytes wait for the client, here or in the kernel."""
+        transport = cast(Any, self)._transport
+        if transport is None:
+            return False
+        channel = self._session.channel if self._session is not None else None
+        if transport.get_write_buffer_size() or (channel is not None and channel._send_buf):
+            return True
+        waiting = bytearray(4)
+        fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, waiting)
+        return any(waiting)
 
     def unwanted(self, what: str) -> None:
         """For the record. The 101st time raises."""

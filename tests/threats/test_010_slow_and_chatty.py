@@ -4,13 +4,26 @@ who must not feel it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Iterator
 
 import pytest
 from ssh_door import GateDoor
-from ssh_wire import AUTH_SUCCESS, Door, Rogue, String, Wire, alive, rogue, settled
+from ssh_wire import (
+    AUTH_SUCCESS,
+    REQUEST,
+    Boolean,
+    Door,
+    Rogue,
+    String,
+    UInt32,
+    Wire,
+    alive,
+    rogue,
+    settled,
+)  # fmt: skip
 
 CROWD = 150
 MOST = 10
@@ -99,3 +112,18 @@ def test_one_address_has_its_share_and_no_more(narrow: GateDoor) -> None:
     with crowd(narrow, MOST):
         assert settled(lambda: rogue(narrow, script) != AUTH_SUCCESS)
     assert settled(lambda: rogue(narrow, script) == AUTH_SUCCESS), "they are gone"
+
+
+def test_who_stays_after_the_farewell_is_hung_up_on(door: GateDoor) -> None:
+    """Its session is over, so no limit counts it."""
+
+    async def script(conn: Rogue) -> float:
+        assert await conn.login(door.secret) == AUTH_SUCCESS
+        await conn.open()
+        conn.say(REQUEST, UInt32(0), String("exec"), Boolean(True), String("id"))
+        await conn.closes()
+        start = time.monotonic()
+        await asyncio.wait_for(conn.gone.wait(), 20)
+        return time.monotonic() - start
+
+    assert rogue(door, script) < 8
