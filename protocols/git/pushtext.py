@@ -160,7 +160,7 @@ def _update(one: UpdateSeen) -> Iterator[str]:
     yield f"  new {update.new}"
     yield from _commits("LOST, if nothing else leads to it", one.lost, one.lost_count)
     yield from _commits("added", one.added, one.added_count)
-    if one.paths or not one.whole:
+    if one.paths:
         plus = sum(path.plus or 0 for path in one.paths)
         minus = sum(path.minus or 0 for path in one.paths)
         at_least = "" if one.whole else "at least "

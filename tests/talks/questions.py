@@ -24,6 +24,7 @@ from protocols.contract import (
     Proven,
     Question,
     Refuse,
+    Remark,
     Result,
     Upgrade,
     Upgraded,
@@ -40,6 +41,7 @@ def describe(question: Question) -> str:
         return f"{line} {values}".rstrip()
     if isinstance(question, Proof):
         how = "scram" if question.scram else ""
+        how = how or (f"key {q(question.key)}" if question.key else "")
         how = how or (q(question.secret) if question.secret is not None else "claim")
         return f"Proof {question.claimed} {how}"
     if isinstance(question, Destination):
@@ -52,6 +54,9 @@ def describe(question: Question) -> str:
         return "Result " + " ".join(column.name for column in question.columns)
     if isinstance(question, Errand):
         return "Errand"
+    if isinstance(question, Remark):
+        told = " ".join(f"{key}={value}" for key, value in question.fields.items())
+        return f"Remark {question.kind} {q(told.encode())}"
     assert isinstance(question, Cancel)
     return f"Cancel {q(question.key)}"
 

@@ -28,12 +28,32 @@ import questions
 import tokens
 
 import protocols
-from protocols.contract import Command, Opening, Question, Refuse
+from protocols.contract import Command, Opening, Question, Refuse, Remark
 from protocols.errors import WireError
 from protocols.wire import Move, Side
 
 SIDES = {"client": Side.CLIENT, "server": Side.UPSTREAM}
 LEAVES = {"client<": Side.CLIENT, "upstream": Side.UPSTREAM}
+
+
+class MemorySpool:
+    """A spool that lives as long as the talk."""
+
+    def __init__(self, cap: int) -> None:
+        self.raw = b""
+
+    @property
+    def size(self) -> int:
+        return len(self.raw)
+
+    def write(self, data: bytes) -> None:
+        self.raw += data
+
+    def read(self, offset: int, length: int) -> bytes:
+        return self.raw[offset : offset + length]
+
+    def close(self) -> None:
+        pass
 
 
 class TalkFailed(AssertionError):
@@ -80,7 +100,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self.protocol = self.path.parent.name
-        self.codec: Any = import_module(f"words_{self.protocol}").Words()
+        self.codec: Any = import_module(f"words_{self.protocol.replace('-', '_')}").Words()
         self.settings: dict[str, str] = {}
         self.sent = [bytearray(), bytearray()]
         self.arrived = [bytearray(), bytearray()]
@@ -121,6 +141,7 @@ class Runner:
                 self.chance,
                 self.settings.get("tls", "off"),
                 int(self.settings.get("limit", 1 << 20)),
+                MemorySpool,
             )
             self.conversation = protocols.load(self.protocol).start(opening)
 
@@ -185,6 +206,11 @@ class Runner:
         return self.blamed is None
 
     def drain(self) -> None:
+        self.told_of()
+        while self.conversation.more:
+            self.told_of()
+
+    def told_of(self) -> None:
         for move, side, _mark, raw, offset in self.conversation.moves():
             if move in (Move.PASS, Move.TAKE):
                 if offset != self.told[side]:
@@ -225,7 +251,7 @@ class Runner:
     # -- questions --------------------------------------------------------
 
     def take(self, asked: list[Question]) -> None:
-        self.open += asked
+        self.open += [question for question in asked if not isinstance(question, Remark)]
         self.asked += asked
 
     def oldest(self) -> Question:
