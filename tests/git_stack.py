@@ -63,6 +63,7 @@ class GitStack(Serving):
         target: str = "",
         listener: str = "",
         limits: str = "",
+        recording: str = "",
         per_address: int = 2000,
         upstream: tuple[str, int] | None = None,
         host_keys: tuple[str, ...] | None = None,
@@ -89,6 +90,7 @@ workers = {workers}
 durability = "{durability}"
 low_water = "1MiB"
 critical = "512KiB"
+{recording}
 
 [limits]
 connections = 2000
