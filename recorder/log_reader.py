@@ -68,7 +68,8 @@ class LogFile:
     """A Log. Opening it reads the header; ``stored`` walks the records and
     checks all that can be checked; then ``end`` is known, ``peek_end`` tells
     it at once but trusts the trailer. ``FormatError`` names the byte where
-    the file stops being what it should be; ``OSError`` as usual."""
+    the file stops being what it should be; ``OSError`` as usual. ``root`` is
+    known with ``end``: what the ledger vouches for (FORMAT.md, section 6)."""
 
     live = False
 
@@ -87,6 +88,8 @@ class LogFile:
             if first is None:
                 raise FormatError("the file ends before its header", FILE_HEADER, torn=True)
             self.header = header_of(first)
+            self.header_body = first.body
+            self.root = b""
             self.part = head.number
             if head.identity != log_identity(self.header["session"], head.number):
                 raise ContradictionError("the file's id is not its session's", 16)
@@ -128,6 +131,20 @@ class LogFile:
             except FormatError:
                 pass
         return None
+
+    def peek_root(self) -> tuple[End | None, bytes]:
+        """The END that the trailer points to and the Log's root as they say it;
+        ``stored`` is what checks them. None and nothing if there is none."""
+        end = self.peek_end()
+        if end is None:
+            return None, b""
+        raw = os.pread(self._fd, TRAILER.size, self.size() - TRAILER.size)
+        place = TRAILER.unpack(raw)[0]
+        found = self._window.record(place, self._seed)
+        body = [] if found is None else records.unpack(found.body, place)
+        if found is None or len(body) < 10 or type(body[9]) is not bytes:
+            return None, b""
+        return end, next_link(body[9], found.head + found.body)
 
     def stored(self) -> Iterator[Stored]:
         """Every DATA and GAP record, in order."""
@@ -213,6 +230,7 @@ class LogFile:
         if len(rest) > TRAILER.size:
             raise ContradictionError("something follows the trailer", found.end + TRAILER.size)
         self.end = end
+        self.root = next_link(link, found.head + found.body)
 
 
 def gap_end(item: Stored) -> int:
