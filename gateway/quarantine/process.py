@@ -17,6 +17,7 @@ from typing import Any
 from gateway.quarantine import channel
 from gateway.quarantine.confine import Confines, confine
 from gateway.quarantine.repository import PackRefused, Repository
+from protocols.git.ancestry import Tips
 from protocols.git.looking import Came, Fetch
 from protocols.git.objects import ObjectError
 from protocols.git.plain import to_plain, updates_from_plain
@@ -35,6 +36,7 @@ class Desk:
 
     def step(self, step: str, arguments: Mapping[str, Any], files: list[int]) -> object:
         steps: dict[str, Callable[[Mapping[str, Any], list[int]], object]] = {
+            "ahead": self._ahead,
             "pack": self._pack,
             "ask": self._ask,
             "came": self._came,
@@ -42,14 +44,23 @@ class Desk:
         }
         return steps[step](arguments, files)
 
+    def _ahead(self, arguments: Mapping[str, Any], files: list[int]) -> None:
+        """The pack has begun to arrive."""
+        self._repository = Repository(self._folder, str(arguments["algorithm"]), self._kinds)
+        self._repository.begin(files.pop(), arguments["offset"])
+
     def _pack(self, arguments: Mapping[str, Any], files: list[int]) -> str:
         algorithm = str(arguments["algorithm"])
         updates = updates_from_plain(arguments["updates"])
-        self._repository = Repository(self._folder, algorithm, self._kinds)
-        self._examination = Examination(updates, algorithm, self._repository)
+        repository = self._repository or Repository(self._folder, algorithm, self._kinds)
+        self._repository = repository
+        self._examination = Examination(updates, algorithm, self._repository, cut=arguments["cut"])
         if files:
             try:
-                listing, loose = self._repository.add(files.pop(), arguments["offset"], True)
+                if repository.begun:
+                    listing, loose = repository.finish(files.pop(), arguments["offset"])
+                else:
+                    listing, loose = repository.add(files.pop(), arguments["offset"], True)
             except PackRefused as error:
                 self._examination.refuse(str(error))
             else:
@@ -63,6 +74,10 @@ class Desk:
             {bytes.fromhex(oid) for oid in arguments["shown"]},
             arguments["filters"],
             arguments["shallow"],
+            Tips(
+                dict.fromkeys(map(bytes.fromhex, arguments["branches"])),
+                dict.fromkeys(map(bytes.fromhex, arguments["tags"])),
+            ),
         )
         return self._next(None)
 

@@ -13,17 +13,27 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
+from typing import Final, NamedTuple
 
 from protocols.git.graph import Graph
 from protocols.git.looking import Bounds, Came, Exhausted, Fetch, Listed, Store
 from protocols.git.objects import read_commit, read_tag
 from protocols.git.survey import RefUpdate
 
+BRANCHES: Final = "refs/heads/"
+
+
+class Tips(NamedTuple):
+    """Object ids of the branches and of the tags that the upstream shows."""
+
+    branches: dict[bytes, None]
+    tags: dict[bytes, None]
+
 
 @dataclass(slots=True)
 class Line:
     """What is known of one update. ``came`` are commits that the upstream sent as
-    reachable from the old tip."""
+    reachable from the old tip, or for a creation as reachable from no branch."""
 
     update: RefUpdate
     old: bytes
@@ -34,6 +44,8 @@ class Line:
     whole: bool = True
     counted: bool = True
     """False when there may be more lost commits than are known."""
+    asked: bool = False
+    """All that there was to ask of ancestry was answered, or refused."""
 
     def doubt(self, why: str, counted: bool = True) -> None:
         self.whole = False
@@ -46,9 +58,16 @@ class Ancestry:
     """Commits of the push and those that were fetched, and what follows from them."""
 
     def __init__(
-        self, updates: Iterable[RefUpdate], store: Store, length: int, bounds: Bounds
+        self,
+        updates: Iterable[RefUpdate],
+        store: Store,
+        length: int,
+        bounds: Bounds,
+        cut: Iterable[str] = (),
     ) -> None:
+        """``cut``: commits that the push calls shallow."""
         self._store = store
+        self._cut = frozenset(map(bytes.fromhex, cut))
         self._length = length
         self.graph = Graph(bounds.steps)
         self._bounds = bounds
@@ -79,7 +98,9 @@ class Ancestry:
                     self.graph.parents[oid] = commit.parents
                     self.trees[oid] = commit.tree
             elif kind == "tag":
-                self._targets[oid] = read_tag(self._store.read(oid)[1], self._length).target
+                tag = read_tag(self._store.read(oid)[1], self._length)
+                self._targets[oid] = tag.target
+                self.kinds.setdefault(tag.target, tag.kind)
             self.kinds[oid] = kind
         return commits
 
@@ -124,35 +145,49 @@ class Ancestry:
 
     def added(self, line: Line, pushed: Iterable[bytes]) -> list[bytes]:
         """Commits that the update brings to its ref, nearest first: those of the
-        pack (``pushed``), and for a ref that was there before those that the upstream
-        has elsewhere."""
+        pack (``pushed``), and those that the upstream has elsewhere; for a creation, that it
+        has on no branch."""
         if line.update.deletes:
             return []
         inside, _ = self.built_on(line)
         if line.update.creates:
             mine = pushed if isinstance(pushed, (set, dict, frozenset)) else set(pushed)
-            return [oid for oid in inside if oid in mine]
+            return [oid for oid in inside if oid in mine or oid in line.came]
         before, _ = self.graph.reach([self.peel(line.old)])
         return [oid for oid in inside if oid not in before]
 
     # -- what the upstream is asked
 
+    def check_cuts(self) -> None:
+        """A server that takes a shallow push forgets the parents of the commits that it
+        names: what is behind them is then no longer in the ref's history."""
+        for line in self.lines if self._cut else ():
+            if line.forced is False and not line.update.creates:
+                inside, outside = self.graph.reach([self.peel(line.new)], self._cut)
+                if not any(o in inside or o in outside for o in (line.old, self.peel(line.old))):
+                    line.forced = None
+                    line.doubt("it may cut history off above the old tip", counted=False)
+
     def ask(
-        self, others: Iterable[bytes], shown: set[bytes], filters: bool
+        self, others: Iterable[bytes], shown: set[bytes], filters: bool, tips: Tips
     ) -> Generator[Fetch, Came, None]:
         """Fetches, until all is known that can be. ``others`` are tips upstream that
-        the push does not touch, ``shown`` all tips that the upstream shows."""
+        the push does not touch, ``shown`` all tips that the upstream shows; ``tips`` are
+        needed for creations."""
+        yield from self._ask_created(tips, filters)
         left = self._bounds.queries
-        tips = list(others)
+        kept = list(others)
         for step in (self._ask_lost, self._ask_added):
             for line in self.lines:
                 if line.update.creates:
                     continue
                 try:
-                    asking = step(line, tips, shown, filters)
+                    asking = step(line, kept, shown, filters)
                     came: Came | None = None
                     while True:
+                        line.asked = step == self._ask_added
                         fetch = next(asking) if came is None else asking.send(came)
+                        line.asked = False
                         left -= 1
                         if left < 0:
                             line.doubt("the push has more updates than are asked about", False)
@@ -162,6 +197,49 @@ class Ancestry:
                     continue
                 except Exhausted as error:
                     line.doubt(str(error), counted=False)
+
+    def _ask_created(self, tips: Tips, filters: bool) -> Generator[Fetch, Came, None]:
+        """What creations bring to branches without a pack, as the upstream has it on
+        no branch (on no branch or tag, for what is none itself): pushed elsewhere before,
+        left over from a ref that is gone, or of another repository that shares objects."""
+        created = [line for line in self.lines if line.update.creates]
+        for branches in (True, False):
+            known = tips.branches if branches else {**tips.branches, **tips.tags}
+            wants: dict[bytes, None] = {}
+            unsure: list[Line] = []
+            for line in created:
+                if line.update.ref.startswith(BRANCHES) is not branches:
+                    continue
+                try:
+                    _, outside = self.built_on(line)
+                except Exhausted as error:
+                    line.doubt(str(error), counted=False)
+                    continue
+                strange = [oid for oid in outside if oid not in known]
+                line.asked = not strange
+                if strange:
+                    unsure.append(line)
+                    wants.update(dict.fromkeys(strange))
+            if not unsure:
+                continue
+            failed = "" if known else "the upstream shows no branches to compare with"
+            if len(wants) > self._bounds.tips:
+                failed = "the push is built on more commits than are asked about"
+            if not failed:
+                came = yield Fetch(
+                    "new to branches",
+                    tuple(oid.hex() for oid in wants),
+                    tuple(oid.hex() for oid in list(known)[: self._bounds.tips]),
+                    "blob:none" if filters else "",
+                )
+                failed = came.failed
+                commits = dict.fromkeys(self.add(came.listing))
+            for line in unsure:
+                line.asked = True
+                if failed:
+                    line.doubt(failed)
+                else:
+                    line.came = commits
 
     def _ask_lost(
         self, line: Line, others: list[bytes], shown: set[bytes], filters: bool
@@ -182,7 +260,7 @@ class Ancestry:
             inside, outside = self.built_on(line)
             # Commits of the pack may be upstream too, when the client did not know.
             haves = [*outside, *inside]
-        if not outside and not others:
+        if not outside and not (line.update.deletes and others):
             deepen = bounds.deepen
         if line.old in haves:
             return

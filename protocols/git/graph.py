@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from protocols.git.looking import Exhausted
 
@@ -16,10 +16,12 @@ class Graph:
         self.parents: dict[bytes, tuple[bytes, ...]] = {}
         self._left = most_steps
 
-    def reach(self, start: Iterable[bytes]) -> tuple[dict[bytes, None], dict[bytes, None]]:
+    def reach(
+        self, start: Iterable[bytes], cut: Collection[bytes] = ()
+    ) -> tuple[dict[bytes, None], dict[bytes, None]]:
         """The known commits that ``start`` reaches (itself included), nearest
-        first, and those reached whose own parents are not known. Raises Exhausted
-        when all calls together have passed too many."""
+        first, and those reached whose own parents are not known; not by way of the
+        parents of ``cut``. Raises Exhausted when all calls together have passed too many."""
         inside: dict[bytes, None] = {}
         outside: dict[bytes, None] = {}
         parents = self.parents
@@ -34,7 +36,8 @@ class Graph:
                     outside[oid] = None
                 else:
                     inside[oid] = None
-                    following += known
+                    if oid not in cut:
+                        following += known
             self._left -= len(wave)
             if self._left < 0:
                 raise Exhausted("the push has more refs and commits than are looked at")

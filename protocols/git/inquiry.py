@@ -6,10 +6,12 @@ are read (``surveying.py``, in a process apart).  Steps, with their arguments an
 results, all plain (msgpack):
 
 ``pack``     ``algorithm``, ``updates`` [[old, new, ref]], ``offset`` (where in the spool
-             the pack begins); spools: the push's pack, if it has one.
+             the pack begins), ``cut`` (commits that the push calls shallow); spools: the
+             push's pack, if it has one.
              Result: the refusal, "" for none.
-``ask``      ``others``, ``shown`` [oid], ``filters``, ``shallow``. Result: a fetch as
-             [purpose, [want], [have], filter, deepen], or None when all is asked.
+``ask``      ``others``, ``shown``, ``branches``, ``tags`` [oid], ``filters``, ``shallow``.
+             Result: a fetch as [purpose, [want], [have], filter, deepen], or None when all
+             is asked.
 ``came``     ``failed``, ``begun``, ``cut``; spools: the pack that came, if it has objects.
              Result: the next fetch, or None.
 ``survey``   ``failed``. Result: a Survey (``plain.py``).
@@ -55,12 +57,14 @@ class Inquiry:
         spool: Callable[[int], Spool],
         number: Callable[[], int],
         offset: int = 0,
+        cut: tuple[str, ...] = (),
         most_bytes: int = 48 << 20,
         most_objects: int = 2_000_000,
     ) -> None:
         self._updates = updates
         self._pack = pack
         self._offset = offset
+        self._cut = cut
         self._algorithm = algorithm
         self._spool = spool
         self._number = number
@@ -159,6 +163,7 @@ class Inquiry:
             algorithm=self._algorithm,
             updates=[[each.old, each.new, each.ref] for each in self._updates],
             offset=self._offset,
+            cut=list(self._cut),
         )
         if done.error or not isinstance(done.result, str):
             return self._bare(done.error or "the push could not be looked into")
@@ -181,7 +186,7 @@ class Inquiry:
         """Why the push can't be right any more, "" for nothing."""
         mine = {each.ref.encode("utf-8", "surrogateescape"): each for each in self._updates}
         prefixes = dict.fromkeys(mine)
-        if any(each.deletes for each in self._updates):
+        if any(each.deletes or each.creates for each in self._updates):
             prefixes = dict.fromkeys((b"refs/heads/", b"refs/tags/", *mine))
         refs = yield from self._client.refs(prefixes, _REFS_MOST)
         for ref, update in mine.items():
@@ -196,6 +201,8 @@ class Inquiry:
             "ask",
             others=list(others)[:_TIPS_MOST],
             shown=[refs[ref] for ref in mine if ref in refs],
+            branches=_tips(refs, b"refs/heads/"),
+            tags=_tips(refs, b"refs/tags/"),
             filters=self._client.filters,
             shallow=self._client.shallow,
         )
@@ -258,6 +265,10 @@ class Inquiry:
             ),
             refusal,
         )
+
+
+def _tips(refs: dict[bytes, str], prefix: bytes) -> list[str]:
+    return list(dict.fromkeys(oid for ref, oid in refs.items() if ref.startswith(prefix)))
 
 
 def _fetch(done: Done) -> Fetch | None:

@@ -76,6 +76,8 @@ class Bounds:
 
     haves: int = 2048
     """Commits named to the upstream as known in one fetch."""
+    tips: int = 10_000
+    """Tips upstream that creations are compared with, and commits that they are built on."""
     queries: int = 100
     """Fetches of ancestry, two for an update at most."""
     bases: int = 256

@@ -47,6 +47,8 @@ from protocols.wire import Mark, Side, Span
 CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
 PIECE: Final = 1 << 18
 """Bytes of the pack that leave at once."""
+AHEAD: Final = 4 << 20
+"""Bytes of a pack from which on it is worth indexing while it still arrives."""
 LOOK_SECONDS: Final = 300.0
 LOOK_BYTES: Final = 192 << 20
 """Of trees and commits that the upstream may send about a push, for what it does to be
@@ -87,6 +89,9 @@ class PushLane:
         self._void: set[int] = set()
         """Questions whose answers don't matter any more."""
         self._waited = False
+        self._ahead = 0
+        """The question that has the pack indexed while it arrives, 0 when none waits."""
+        self._looked_ahead = False
         self._stage = Stage.REQUEST
         self.finished: int | None = None
 
@@ -109,6 +114,10 @@ class PushLane:
         if number in self._void:
             self._void.discard(number)
             return []
+        if number and number == self._ahead:
+            # If it came to nothing, so does the inquiry, which says why.
+            self._ahead = 0
+            return self._inquire() if self._stage is Stage.LOOKING else []
         if not number or number != self._asked:
             raise KeyError(number)
         stage, self._asked = self._stage, 0
@@ -230,7 +239,23 @@ class PushLane:
         except NoPack as error:
             # The report says it better than an end of the session would.
             return self._refuse(Refuse(error.message, kind="pack"))
-        return self._inquire() if whole else []
+        if whole:
+            self._stage = Stage.LOOKING
+            # One question at a time to those who look into it.
+            return [] if self._ahead else self._inquire()
+        return self._look_ahead()
+
+    def _look_ahead(self) -> list[Question]:
+        """A long pack is indexed while it arrives."""
+        pack = self._source.pack
+        assert pack is not None
+        if self._looked_ahead or pack.size < AHEAD:
+            return []
+        self._looked_ahead = True
+        self._ahead = self._opening.number()
+        algorithm = self._replies.greeting.offered.object_format
+        arguments = {"algorithm": algorithm, "offset": 0}
+        return [Examine(self._ahead, "git", "ahead", (pack.spool,), arguments)]
 
     def _client_ended(self) -> list[Question]:
         if self._stage is Stage.REFUSED:
@@ -256,6 +281,7 @@ class PushLane:
             algorithm=self._replies.greeting.offered.object_format,
             spool=self._opening.spool,
             number=self._opening.number,
+            cut=tuple(self._request.shallow),
             most_bytes=LOOK_BYTES,
         )
         self._stage = Stage.LOOKING

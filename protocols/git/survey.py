@@ -71,7 +71,8 @@ class UpdateSeen:
     one (git merge-base --is-ancestor); None where nobody could say, True for a
     delete, False for a creation. ``added`` and ``lost`` are capped, nearest to the tip
     first; the counts are not, and None where they are not known. ``added`` are
-    commits new to the ref, or for a creation new to the upstream. ``lost`` are those that
+    commits new to the ref, or for a creation those that no branch upstream reaches (no
+    branch or tag, where it is not a branch itself) and those in the pack. ``lost`` are those that
     the new tip does not reach; for a delete, that no other ref reaches.
     ``paths`` are all paths that differ between the old and the new tip, or that any
     added commit changes (git diff-tree; of a merge, what differs from every parent),

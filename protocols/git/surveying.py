@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
-from protocols.git.ancestry import Ancestry, Line
+from protocols.git.ancestry import Ancestry, Line, Tips
 from protocols.git.contents import Contents, check_modules
 from protocols.git.looking import Bounds, Came, Exhausted, Fetch, Listed, Store
 from protocols.git.objects import (
@@ -35,12 +35,14 @@ class Examination:
         algorithm: str,
         store: Store,
         bounds: Bounds | None = None,
+        cut: Iterable[str] = (),
     ) -> None:
+        """``cut``: commits that the push calls shallow."""
         self._store = store
         self._bounds = bounds or Bounds()
         length = RAW_LENGTH[algorithm]
         self._length = length
-        self._ancestry = Ancestry(updates, store, length, self._bounds)
+        self._ancestry = Ancestry(updates, store, length, self._bounds, cut)
         self._contents = Contents((), store, length)
         self._pushed: dict[bytes, None] = {}
         self._refusal = ""
@@ -87,11 +89,12 @@ class Examination:
     # -- what the upstream is asked
 
     def ask(
-        self, others: Iterable[bytes], shown: set[bytes], filters: bool, shallow: bool
+        self, others: Iterable[bytes], shown: set[bytes], filters: bool, shallow: bool, tips: Tips
     ) -> Generator[Fetch, Came, None]:
-        """``others``: tips upstream of refs that the push leaves alone. ``shown``: all
-        tips that the upstream shows. ``filters``, ``shallow``: what it can do."""
-        yield from self._ancestry.ask(others, shown, filters)
+        """``others``: tips upstream of refs that the push leaves alone. ``shown``: tips of
+        those that it does not. ``filters``, ``shallow``: what the upstream can do.
+        ``tips``: of all its branches and tags, where the push creates any ref."""
+        yield from self._ancestry.ask(others, shown, filters, tips)
         blobless = "blob:none" if filters else ""
         lines = [line for line in self._ancestry.lines if not line.update.deletes]
         wants = self._bases_wanted(lines)
@@ -156,7 +159,10 @@ class Examination:
     # -- trees
 
     def _root(self, commit: bytes) -> bytes | None:
-        """The root tree of a commit, where it is known; it may not be at hand."""
+        """The root tree of a commit, where it is known; it may not be at hand. A tree
+        that a ref names itself is its own."""
+        if self._ancestry.kinds.get(commit) == "tree":
+            return commit
         return self._ancestry.trees.get(commit) or self._bases.get(commit)
 
     def _added_by(self, line: Line) -> list[bytes]:
@@ -172,9 +178,11 @@ class Examination:
         return added
 
     def _tips(self, line: Line) -> list[Comparison]:
+        peel = self._ancestry.peel
+        if line.update.creates and self._ancestry.kinds.get(peel(line.new)) == "tree":
+            return [Comparison(peel(line.new), ())]
         if line.update.creates or line.update.deletes:
             return []
-        peel = self._ancestry.peel
         return [Comparison(peel(line.new), (peel(line.old),))]
 
     def _comparisons(self, line: Line) -> Iterator[Comparison]:
@@ -224,9 +232,11 @@ class Examination:
             for line in self._ancestry.lines:
                 if line.forced is None:
                     self._ancestry.settled(line)
-                if line.forced is not False:
-                    line.doubt(failed, counted=False)
+                settled = line.forced is False
+                if not settled or not (line.asked or self._self_contained(line)):
+                    line.doubt(failed, counted=settled)
         if not self._refusal:
+            self._ancestry.check_cuts()
             self._check_loose()
         if self._refusal:
             bare = tuple(
@@ -254,6 +264,11 @@ class Examination:
             submodules=self._paths_of(changes, GITLINK, contents.gitlinks, whole),
             missed="; ".join(self._missed),
         )
+
+    def _self_contained(self, line: Line) -> bool:
+        """Whether the pack has all of the new tip's history."""
+        _, outside = self._ancestry.built_on(line)
+        return not outside
 
     def _check_loose(self) -> None:
         for oid in self._loose_changed():

@@ -251,6 +251,13 @@ def test_an_upstream_that_speaks_an_older_version(lab: Lab, version: int) -> Non
     assert "version 2" in seen.why
 
 
+def test_a_creation_that_nothing_is_known_of(lab: Lab) -> None:
+    (seen,) = lab.look(lab.updates(side="HEAD~1"), b"", version=0).updates
+    assert (seen.forced, seen.whole, seen.added_count) == (False, False, None)
+    (seen,) = lab.look(lab.updates(side="HEAD~1"), b"").updates
+    assert (seen.forced, seen.whole, seen.added_count) == (False, True, 0)
+
+
 def test_more_than_may_be_fetched(lab: Lab) -> None:
     lab.commit({f"many/{n}": f"{n}\n" * 50 for n in range(300)})
     lab.push("main")

@@ -36,7 +36,12 @@ def look(*spools: Spool, offset: int = 0, new: str = NEW) -> Examine:
         "git",
         "pack",
         spools,
-        {"algorithm": "sha1", "updates": [["0" * 40, new, "refs/heads/x"]], "offset": offset},
+        {
+            "algorithm": "sha1",
+            "updates": [["0" * 40, new, "refs/heads/x"]],
+            "offset": offset,
+            "cut": [],
+        },
     )
 
 

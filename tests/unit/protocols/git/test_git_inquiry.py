@@ -143,6 +143,8 @@ def test_any_cut_is_the_same(size: int) -> None:
     assert scene.steps[1].arguments == {
         "others": [],
         "shown": [OLD],
+        "branches": [OLD],
+        "tags": [],
         "filters": True,
         "shallow": True,
     }
