@@ -8,13 +8,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recorder.commands import cat, events, grep, keys, listing, play, show, verify
+from recorder.commands import cat, events, grep, keys, listing, play, replay, show, verify
 from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, complain
 from recorder.errors import FormatError, UnknownSessionError
 
 _EPILOG = """\
 exit codes: 0 good, 1 error, 2 usage, 3 incomplete or bytes left out,
-4 corrupt or tampered, 6 a key is missing (grep: 0 found, 1 none, 2 trouble)
+4 corrupt or tampered, 5 a replay found differences, 6 a key is missing
+(grep: 0 found, 1 none, 2 trouble)
 
 Data goes to stdout, messages to stderr. --json prints one object per line,
 each with its schema. Nothing recorded can act upon your terminal (cat writes
@@ -34,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     usual = Path(os.environ.get("WIREWARDEN_STATE") or "wirewarden-state")
     top.add_argument("--dir", type=Path, default=usual, metavar="DIR", help=about_dir)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (listing, show, events, play, cat, verify, grep, keys):
+    for command in (listing, show, events, play, cat, verify, grep, keys, replay):
         command.add(commands)
     for each in {id(choice): choice for choice in commands.choices.values()}.values():
         each.add_argument(

@@ -1,0 +1,237 @@
+"""recorder replay: a recorded client's side against a live server."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from protocols.errors import WireError
+from protocols.wire import Side
+from recorder import keys
+from recorder.catalog import describe
+from recorder.commands import driving, target
+from recorder.commands.opening import (
+    DAMAGED,
+    ERROR,
+    INCOMPLETE,
+    MISSING_KEY,
+    OK,
+    USAGE,
+    add_id,
+    add_json,
+    complain,
+    recording_of,
+)
+from recorder.errors import FormatError, MissingKeyError
+from recorder.originals import Opener
+from recorder.render import Printer, one_line
+from recorder.replay.compare import DECLARED, DEFAULT, Comparer
+from recorder.replay.engine import Replay
+from recorder.replay.login import Entry, Refused, compare_login
+from recorder.replay.messages import UnreadableError
+from recorder.replay.report import DIFFERENT, Item, Status
+from recorder.replay.script import Script
+
+DIVERGED = 5
+_PAINT = {Status.UNKNOWN: "yellow", Status.NORMALISED: "dim", Status.EQUAL: "dim"}
+
+
+def pace(text: str) -> tuple[float, bool]:
+    """Factor, and whether answers are waited for."""
+    if text in ("original", "causal", "max"):
+        return (1.0 if text == "original" else 0.0), text != "max"
+    word, _, number = text.partition("=")
+    try:
+        factor = float(number)
+    except ValueError:
+        factor = 0.0
+    if word != "scaled" or not 0.001 <= factor <= 10_000:
+        raise argparse.ArgumentTypeError(f"not original, scaled=N, causal or max: {text}")
+    return factor, True
+
+
+def where(text: str) -> tuple[str, int]:
+    """``HOST:PORT``."""
+    try:
+        return target.address(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def positive(text: str) -> float:
+    """Seconds, more than none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 86_400:
+        raise argparse.ArgumentTypeError(f"not a time in seconds: {text}")
+    return value
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "replay",
+        help="run a recorded session again, against a live server, and compare",
+        description="Sends what the recorded client's side sent (postgres) to a live server, after "
+        "a login of its own, and compares what the server says, message by message. It RUNS the "
+        "recorded commands, writes too. Exit code 0: all equal, 5: there are differences, "
+        "3: no difference, but not all that was said then is on record. What a new policy would "
+        "have said of recorded commands: gateway policy replay.",
+    )
+    add_id(parser)
+    parser.add_argument("--to", type=where, required=True, metavar="HOST:PORT")
+    parser.add_argument("--i-understand-writes", action="store_true",
+        help="go to another machine than this one")  # fmt: skip
+    parser.add_argument("--read-only", action="store_true",
+        help="ask the server for read-only transactions (a session can undo that)")  # fmt: skip
+    parser.add_argument("--leg", choices=("upstream", "client"), default="upstream",
+        help="what the gateway sent to the server (default), or the client to it")  # fmt: skip
+    parser.add_argument("--user", help="default: as recorded")
+    parser.add_argument("--database", help="default: as recorded")
+    parser.add_argument("--password-file", type=Path, metavar="FILE",
+        help="default: the environment's PGPASSWORD")  # fmt: skip
+    parser.add_argument("--tls", choices=target.TLS_MODES, default="prefer")
+    parser.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust (PEM)")
+    parser.add_argument("--pace", type=pace, default=(0.0, True), metavar="HOW",
+        help="causal (default): each message when the server has answered as far as it had then; "
+        "original, scaled=N (also by the clock), max")  # fmt: skip
+    parser.add_argument("--jump-idle", action="store_true", help="cut long pauses short")
+    parser.add_argument("--timeout", type=positive, default=30.0, metavar="SECONDS",
+        help="give up after this much silence (default 30)")  # fmt: skip
+    parser.add_argument("--exact", action="store_true", help="normalise nothing")
+    parser.add_argument("--normalise", choices=DECLARED, action="append", default=[],
+        metavar="WHAT", help=f"also take for equal: {', '.join(DECLARED)} (repeat)")  # fmt: skip
+    parser.add_argument("--ignore-column", action="append", default=[], metavar="NAME",
+        help="don't compare values of result columns with this name (repeat)")  # fmt: skip
+    parser.add_argument("--key", type=Path, action="append", default=[], metavar="FILE",
+        help="an auditor's private key, to compare sealed originals too")  # fmt: skip
+    parser.add_argument("--all", action="store_true", help="tell of equal messages too")
+    add_json(parser)
+    parser.set_defaults(do=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Replay it."""
+    recording = recording_of(args)
+    about = describe(recording)
+    if about.protocol != "postgres":
+        complain(f"sessions of {one_line(about.protocol) or '?'} can't be replayed with --to")
+        return USAGE
+    try:
+        opener = _opener(args, recording.header)
+    except (OSError, ValueError, MissingKeyError) as error:
+        complain(f"the key can't be used: {error}")
+        return MISSING_KEY
+    try:
+        if not args.i_understand_writes and not target.loopback(*args.to):
+            complain(f"{args.to[0]} is not this machine, and a replay runs the recorded commands, "
+                     "writes too: --i-understand-writes goes there")  # fmt: skip
+            return USAGE
+        password = os.environ.get("PGPASSWORD", "").encode("utf-8", "surrogateescape")
+        if args.password_file is not None:
+            password = args.password_file.read_bytes().rstrip(b"\r\n")
+        return _Run(args, Script(recording, _side(args), opener), about.session).go(password)
+    except (UnreadableError, Refused, WireError, ValueError) as error:
+        complain(str(error))
+        return ERROR
+    except FormatError as error:
+        complain(f"the recording breaks here: {error}")
+        return INCOMPLETE if error.torn else DAMAGED
+
+
+def _side(args: argparse.Namespace) -> Side:
+    return Side.UPSTREAM if args.leg == "upstream" else Side.CLIENT
+
+
+def _opener(args: argparse.Namespace, header: dict[str, object]) -> Opener | None:
+    if not args.key:
+        return None
+    wrapped = header.get("keys")
+    private = [keys.load_private(path) for path in args.key]
+    return Opener(str(header["session"]), wrapped if isinstance(wrapped, list) else [], private)
+
+
+class _Run:
+    def __init__(self, args: argparse.Namespace, script: Script, session: str) -> None:
+        self._args = args
+        self._script = script
+        self._session = session
+        self._out = Printer()
+        self._exchange = -1
+
+    def go(self, password: bytes) -> int:
+        args = self._args
+        greeting = self._script.greet()
+        entry = Entry(
+            greeting,
+            user=args.user or greeting.startup.get("user", ""),
+            database=args.database or greeting.startup.get("database", "")
+            or greeting.startup.get("user", ""),
+            password=password,
+            tls=args.tls,
+            chance=driving.chance,
+            more={"default_transaction_read_only": "on"} if args.read_only else None,
+        )  # fmt: skip
+        on = () if args.exact else (*DEFAULT, *args.normalise)
+        columns = () if args.exact else args.ignore_column
+        comparer = Comparer(frozenset(on), frozenset(columns))
+        factor, causal = args.pace
+        replay = Replay(self._script.steps(), comparer, causal=causal, remap=not args.exact)
+        line = driving.log_in(args.to, entry, lambda: target.context(args.tls, args.ca))
+        with line.sock:
+            for item in compare_login(greeting, entry.parameters, comparer):
+                replay.tally.add(item)
+                self._tell(item)
+            driving.drive(
+                line, replay, driving.Pace(factor, args.jump_idle), args.timeout,
+                lambda: self._tell_all(replay.items()),
+            )  # fmt: skip
+        return self._sum_up(replay, sorted(on))
+
+    def _tell_all(self, items: list[Item]) -> None:
+        for item in items:
+            self._tell(item)
+
+    def _tell(self, item: Item) -> None:
+        if item.status is Status.EQUAL and not self._args.all:
+            return
+        if self._args.json:
+            self._out.json("replay-item", {"session": self._session, **item.as_dict()})
+            return
+        if item.status is Status.NORMALISED and not self._args.all:
+            return
+        if item.exchange != self._exchange:
+            self._exchange = item.exchange
+            about = item.request or "(login)" if not item.exchange else item.request or "(?)"
+            self._out.line(self._out.paint(f"{item.exchange:>5}  {one_line(about, 120)}", "bold"))
+        style = "red" if item.status in DIFFERENT else _PAINT[item.status]
+        for number, text in enumerate(item.lines()):
+            more = f"  ({', '.join(item.normalisers)})" if item.normalisers and not number else ""
+            self._out.line(
+                "       " + (self._out.paint(text, style) if not number else text) + more
+            )
+
+    def _sum_up(self, replay: Replay, on: list[str]) -> int:
+        tally = replay.tally
+        if self._args.json:
+            self._out.json("replay-summary", {
+                "session": self._session, "to": f"{self._args.to[0]}:{self._args.to[1]}",
+                "leg": self._args.leg, "normalisers_on": on, **tally.as_dict(),
+            })  # fmt: skip
+        else:
+            counts = [f"{n} {status.value}" for status, n in tally.counts.items() if n]
+            self._out.line(f"{tally.exchanges} requests, {tally.compared} messages compared: "
+                           f"{', '.join(counts) or 'nothing was said'}")  # fmt: skip
+            if tally.normalisers:
+                used = ", ".join(f"{name} {n}" for name, n in sorted(tally.normalisers.items()))
+                self._out.line(f"normalised: {used}")
+            if tally.not_sent:
+                self._out.line(f"{tally.not_sent} messages of the client were not sent")
+            if self._args.pace[0]:
+                self._out.line(f"at most {tally.lag:.3f} s behind the recorded times")
+        if tally.different:
+            return DIVERGED
+        return INCOMPLETE if tally.counts[Status.UNKNOWN] or tally.not_sent else OK
