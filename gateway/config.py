@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.addresses import Address, Network
+from gateway.config_evidence import EvidenceConfig
 from gateway.secrets.references import Secret
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "ClaimNames",
     "Config",
     "ConfigErrors",
+    "EvidenceConfig",
     "IssuerConfig",
     "LimitsConfig",
     "ListenerConfig",
@@ -197,6 +199,7 @@ class Config:
     issuers: Mapping[str, IssuerConfig]
     principals: Mapping[str, PrincipalConfig]
     targets: Mapping[str, TargetConfig]
+    evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     warnings: tuple[str, ...] = ()
 
     @property

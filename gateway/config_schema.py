@@ -17,6 +17,7 @@ from gateway.config import (
     RecordingConfig,
     TargetConfig,
 )
+from gateway.config_evidence import read_evidence
 from gateway.config_identity import read_issuer, read_principal
 from gateway.config_routes import read_listener, read_target
 from gateway.config_ssh import read_ssh_listener, read_ssh_target, rides_ssh
@@ -62,6 +63,7 @@ def _document(top: Table, path: Path) -> Config:
         top.report.check_file(("policy",), policy)
     workers = top.number("workers", 1, 1, 256)
     recording = _recording(top.table("recording"))
+    evidence = read_evidence(top.table("evidence"))
     limits = _limits(top.table("limits"))
     issuers = {n: read_issuer(n, t) for n, t in top.named("issuer").items()}
     principals = {n: read_principal(n, t) for n, t in top.named("principal").items()}
@@ -80,6 +82,7 @@ def _document(top: Table, path: Path) -> Config:
         policy=policy,
         workers=workers,
         recording=recording,
+        evidence=evidence,
         limits=limits,
         listeners=listeners,
         issuers=issuers,

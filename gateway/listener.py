@@ -86,6 +86,7 @@ class Doorman:
         session: Session | None = None
         try:
             try:
+                self._services.notary.check()
                 session = Session(self._services, listener, client, host, crowded=crowded)
             except RecorderError as error:
                 self._services.alarm("recorder", str(error))

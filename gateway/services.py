@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from gateway.cancels import Cancels
     from gateway.holds import Holds
     from gateway.island import Island
+    from gateway.notary import Notary
     from gateway.quarantine.quarantine import Quarantine
     from gateway.session import Session
 
@@ -52,6 +53,7 @@ class Services:
     own: Screen | None
     mask_key: bytes = field(repr=False)
     new_journal: Callable[[], Journal] = field(init=False)
+    notary: Notary = field(init=False)
     holds: Holds = field(init=False)
     cancels: Cancels = field(init=False)
     throttle: Throttle = field(init=False)

@@ -20,6 +20,7 @@ from gateway.identity.authority import Authority
 from gateway.listener import Doorman
 from gateway.listening import Listener
 from gateway.mask_key import mask_key
+from gateway.notary import Notary
 from gateway.policy.errors import PolicyErrors
 from gateway.policy.own import own_screen
 from gateway.policy_file import load_policy
@@ -89,6 +90,8 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     def new_journal() -> Journal:
         return open_journal(config, post, world)
 
+    notary = Notary(config.evidence, config.state, world)
+    notary.policy(policy.version)
     journal = new_journal()
     reactor = Reactor(journal.flush, journal.sync)
     authority = Authority(config, world)
@@ -107,6 +110,8 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
         debug=post.debug,
     )
     made.new_journal = new_journal
+    made.notary = notary
+    notary.alarm = made.alarm
     made.holds = Holds(approvals)
     made.cancels = Cancels(world, config.state / "run", post.number)
     made.throttle = Throttle(world, config.limits.failed_proofs)
@@ -118,7 +123,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
         yield made
     finally:
         reactor.close()
-        for close in (made.journal.close, approvals.close):
+        for close in (made.journal.close, made.notary.close, approvals.close):
             try:
                 close()
             except (RecorderError, StoreError) as error:
@@ -135,6 +140,7 @@ async def work(
         background.start_soon(made.holds.watch, made.alarm)
         background.start_soon(_forget, made)
         background.start_soon(_guard_recorder, made)
+        background.start_soon(_keep_evidence, made)
         if any(listener.kind.carrier == "ssh" for listener in made.listeners):
             from gateway.island import Island  # 20 MB that others don't need
 
@@ -261,6 +267,16 @@ async def _guard_recorder(made: Services) -> None:
                 session.dismiss(Refuse("the recorder is out of space", kind="recorder"))
 
 
+async def _keep_evidence(made: Services) -> None:
+    """Sessions end for want of evidence only where it is required."""
+
+    def refuse() -> None:
+        for session in list(made.sessions.values()):
+            session.dismiss(Refuse("the gateway can't keep evidence", kind="recorder"))
+
+    await made.notary.run(lambda: made.journal, refuse)
+
+
 def reload_policy(made: Services) -> None:
     """New sessions get the policy that the file holds now; a broken file
     changes nothing and raises an alarm. Open sessions keep theirs."""
@@ -275,3 +291,4 @@ def reload_policy(made: Services) -> None:
         return
     made.alarm("policy", f"version {made.policy.version[:12]} -> {policy.version[:12]}")
     made.policy = policy
+    made.notary.policy(policy.version)

@@ -18,9 +18,10 @@ from pathlib import Path
 
 from recorder import framing, records
 from recorder.errors import FormatError
+from recorder.evidence.inbox import gap_leaf
 from recorder.framing import FILE_HEADER
 from recorder.scan import Damage, OpenSegment, Places
-from recorder.seal import write_log
+from recorder.seal import tell_ledger, write_log
 from recorder.sealed import NAME, read_sealed
 from recorder.segment import (
     BALLAST,
@@ -108,6 +109,11 @@ def recover(directory: Path, sessions: Path) -> Recovery:
         scan.sessions.pop(number, None)  # what deleted segments left of it
     corrupt = {*unreadable, *_judge_damage(directory, numbers, scan, result)}
     corrupt |= _write_logs(directory, sessions, scan, result)
+    gaps = [
+        gap_leaf("", f"journal {directory.name}, segment {number}, is corrupt")
+        for number in corrupt
+    ]
+    tell_ledger(sessions, result.logs, gaps)
     for number in segment_numbers(directory):
         path = segment_path(directory, number)
         if number in corrupt:

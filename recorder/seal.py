@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from recorder import framing, records
 from recorder.errors import FormatError, RecorderError
+from recorder.evidence.inbox import Item, hand_over, inbox_directory, sealed_leaves
 from recorder.framing import Framed
 from recorder.header import header_of
 from recorder.log_reader import LogFile
@@ -107,6 +108,13 @@ def _is_there(path: Path, header: dict[str, Any]) -> bool:
             log.close()
     os.rename(path, path.with_name(path.name + ".damaged"))
     return False
+
+
+def tell_ledger(sessions: Path, paths: list[Path], more: Iterable[Item] = ()) -> None:
+    """Hand the leaves of finished Logs over, where a ledger is kept. ``OSError``."""
+    inbox = inbox_directory(sessions.parent)
+    if inbox.is_dir():
+        hand_over(inbox, [*sealed_leaves(paths), *more])
 
 
 def _gap(number: int, missing: int, at: int, following: int) -> bytes:
@@ -213,6 +221,8 @@ class Sealer:
         del self._settling[: len(due)]
         try:
             settle(path for _, path, _ in due)
+            # Before the journal may forget them: a kill must not lose their leaves.
+            tell_ledger(self._journal.sessions, [path for _, path, _ in due])
         except OSError as error:
             # They stay in ``_waiting``, so that the journal keeps them too.
             self._fault(f"Logs could not be made durable: {error}")
