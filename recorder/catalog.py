@@ -102,7 +102,8 @@ def describe(recording: Recording) -> Line:
     )
 
 
-def _damaged(path: Path, error: FormatError) -> Line:
+def row_of_damaged(path: Path, error: FormatError) -> Line:
+    """The row of a Log that can't be opened."""
     day = "-".join(path.parts[-4:-1])
     return Line(
         session=path.stem, started=f"{day}T00:00:00.000Z", seconds=None, status="damaged",
@@ -120,12 +121,12 @@ def catalog(state: Path) -> Iterator[Line]:
         try:
             log = LogFile(path)
         except FormatError as error:
-            yield _damaged(path, error)
+            yield row_of_damaged(path, error)
             continue
         try:
             yield describe(log)
         except (ValueError, OverflowError, OSError):
-            yield _damaged(path, FormatError("its header can't be shown", 0))
+            yield row_of_damaged(path, FormatError("its header can't be shown", 0))
         finally:
             log.close()
     for live in live_sessions(state / "journal"):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 
 from recorder.catalog import Line
-from recorder.commands.filters import add_filters, chosen
-from recorder.commands.opening import OK, add_json
-from recorder.render import Printer, amount, duration
+from recorder.commands.filters import add_filters, answer
+from recorder.commands.opening import OK, add_json, complain
+from recorder.index.answer import Sorting
+from recorder.render import Printer, amount, duration, one_line
 
 _TITLES = (
     "SESSION",
@@ -21,6 +22,15 @@ _TITLES = (
     "BYTES",
 )
 
+_SORTS: dict[str, Sorting] = {
+    "took": lambda line: line.seconds or 0.0,
+    "bytes": lambda line: line.bytes,
+    "commands": lambda line: line.allowed + line.masked + line.held + line.blocked,
+    "blocked": lambda line: line.blocked,
+    "principal": lambda line: line.principal,
+    "target": lambda line: line.target,
+}
+
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Declare the command."""
@@ -33,7 +43,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "H held, M masked.",
     )
     add_filters(parser)
-    parser.add_argument("--limit", type=int, default=0, metavar="N", help="only the newest N")
+    parser.add_argument(
+        "--sort", choices=("started", *_SORTS), default="started",
+        help="by what, least first; with --limit the N greatest (default: started)",
+    )  # fmt: skip
     add_json(parser)
     parser.set_defaults(do=run)
 
@@ -41,9 +54,10 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """List what the filters choose."""
     out = Printer()
-    lines = sorted(chosen(args), key=lambda line: (line.started, line.session))
-    if args.limit > 0:
-        lines = lines[-args.limit :]
+    answers = answer(args)
+    lines = answers.lines(args.limit, _SORTS.get(args.sort))
+    for session, why in answers.breaks.items():
+        complain(f"{one_line(session)}: not all of it could be searched: {one_line(why)}")
     if args.json:
         for line in lines:
             out.json("session", line.as_dict())
