@@ -1,14 +1,15 @@
-"""``gateway policy``: test and lint a policy file."""
+"""``gateway policy``: test, lint and replay a policy file."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 import protocols
-from gateway.commands import CommandError, add_config, read_config
+from gateway.commands import CommandError, add_config, guarded, policy_replay, read_config
 from gateway.policy.errors import PolicyErrors
 from gateway.policy.lint import lint
 from gateway.policy.load import compile_policy
@@ -21,7 +22,7 @@ from protocols.contract import Part
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "policy",
-        help="test and lint policies",
+        help="test, lint and replay policies",
         description="Work on policy files. Without FILE it is the configured one; with FILE "
         "alone no configuration is needed, and groups and targets are not checked.",
     )
@@ -41,6 +42,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         if name != "version":
             action.add_argument("--json", action="store_true")
         action.set_defaults(run=run)
+    state = Path(os.environ.get("WIREWARDEN_STATE") or "wirewarden-state")
+    policy_replay.add(actions, state)
+    actions.choices["replay"].set_defaults(run=guarded(policy_replay.run))
 
 
 def run(arguments: argparse.Namespace) -> int:
