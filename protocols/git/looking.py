@@ -6,8 +6,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from typing import Protocol as Interface
+
+NAMES_MOST: Final = 1000
+"""Names of one kind that a survey tells; with as many there may be more."""
 
 
 class Exhausted(Exception):
@@ -94,7 +97,7 @@ class Bounds:
     """Paths of one update that are told."""
     commits_shown: int = 100
     """Commits of one update that are told, added and lost each."""
-    names: int = 1000
+    names: int = NAMES_MOST
     """Authors, symbolic links, submodules, secrets that are told."""
     files: int = 200
     """Files of one push whose lines are counted."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from protocols.contract import Fact, Part
+from protocols.git.looking import NAMES_MOST
 from protocols.git.survey import RefUpdate, Survey, UpdateSeen
 from protocols.git.words import NEUTRAL, changes
 
@@ -66,27 +67,39 @@ def word(seen: UpdateSeen) -> str | None:
 def parts(
     whole: PushWhole, seen: tuple[UpdateSeen, ...], survey: Survey, looked: bool = True
 ) -> tuple[Part, ...]:
-    """One ``git.push`` part per update. Paths that may be more than were seen, and all
+    """One ``git.push`` part per update. Names that may be more than were seen, and all
     that the survey would say where nobody ``looked``, are unknown (None): rules that
     restrict then match."""
+    # Who wrote, and what was changed, hangs on commits that may not have been seen.
+    whole_told = looked and all(one.whole for one in seen)
+    secrets = survey.secrets if looked and not _cut(survey, survey.secrets) else None
     shared: dict[str, Fact] = {
         **NEUTRAL,
         "repo": whole.repository,
         "service": "push",
-        "authors": survey.authors if looked else None,
-        "committers": survey.committers if looked else None,
+        "authors": None if not whole_told or _cut(survey, survey.authors) else survey.authors,
+        "committers": None
+        if not whole_told or _cut(survey, survey.committers)
+        else survey.committers,
         "pack_bytes": whole.size,
         "objects": whole.objects,
         "largest_file": survey.largest if looked else None,
-        "secrets": _distinct(one.kind for one in survey.secrets) if looked else None,
-        "secret_paths": _distinct(one.path for one in survey.secrets) if looked else None,
-        "symlinks": survey.symlinks if looked else None,
-        "submodules": survey.submodules if looked else None,
+        "secrets": _distinct(one.kind for one in secrets) if secrets is not None else None,
+        "secret_paths": _distinct(one.path for one in secrets) if secrets is not None else None,
+        "symlinks": None if not whole_told or _cut(survey, survey.symlinks) else survey.symlinks,
+        "submodules": None
+        if not whole_told or _cut(survey, survey.submodules)
+        else survey.submodules,
         "push_options": whole.options,
         "atomic": whole.atomic,
         "shallow": whole.shallow,
     }
     return tuple(_part(shared, one, survey.missed) for one in seen)
+
+
+def _cut(survey: Survey, names: Sequence[object]) -> bool:
+    """Whether there may be more of these than are told."""
+    return bool(survey.missed) and len(names) >= NAMES_MOST
 
 
 def _part(shared: dict[str, Fact], seen: UpdateSeen, missed: str) -> Part:
