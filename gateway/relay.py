@@ -247,6 +247,10 @@ class Relay:
                 nursery.start_soon(self._tell, errand)
             done = await run_errand(self, errand)
             nursery.cancel_scope.cancel()
+        if self._quarantine is not None:
+            # All was looked into; a push that is held may wait long for people.
+            self._quarantine.close()
+            self._quarantine = None
         return done
 
     async def _tell(self, errand: Errand) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, Final
 
+from gateway.quarantine.ahead import Ahead
 from gateway.quarantine.confine import no_children, surroundings
 from gateway.quarantine.scanning import WINDOW, Scanner
 from protocols.git.looking import Listed
@@ -46,6 +47,7 @@ class Repository:
         self._kept: dict[bytes, bytes] = {}
         self._kept_bytes = 0
         self._reader: subprocess.Popen[bytes] | None = None
+        self._ahead: Ahead | None = None
         init = ["init", "-q", "--bare", "--template=", f"--object-format={algorithm}"]
         self._run([*init, str(self._git)], folder)
         with (self._git / "config").open("ab") as config:
@@ -53,16 +55,49 @@ class Repository:
 
     # -- packs
 
+    def begin(self, fd: int, offset: int) -> None:
+        """Take in, strictly, the pack that begins at ``offset`` of a file which still
+        grows, until ``finish``. Closes ``fd``."""
+        own = _reopened(fd)
+
+        def start() -> subprocess.Popen[bytes]:
+            return self._start(_index_pack(True), subprocess.PIPE, subprocess.PIPE)
+
+        self._ahead = Ahead(own, offset, start)
+
+    def finish(self, fd: int, offset: int) -> tuple[list[Listed], list[bytes]]:
+        """What ``add`` gives, of the pack that was begun; the file has all of it."""
+        own = _reopened(fd)
+        try:
+            count = int.from_bytes(os.pread(own, 12, offset)[8:12])
+            size = os.fstat(own).st_size - offset
+        finally:
+            os.close(own)
+        assert self._ahead is not None
+        code, done, said = self._ahead.finish()
+        self._ahead = None
+        if code:
+            raise PackRefused(_reason("index-pack", code, said))
+        if self._ahead_size() != size:
+            # From a pipe git reads no further than the pack goes.
+            raise PackRefused("git index-pack refuses the pack: pack has junk at the end")
+        return self._taken(done, count)
+
+    def _ahead_size(self) -> int:
+        """Bytes of the one pack that is here so far."""
+        packs = (self._git / "objects" / "pack").glob("*.pack")
+        return sum(path.stat().st_size for path in packs)
+
+    @property
+    def begun(self) -> bool:
+        return self._ahead is not None
+
     def add(self, fd: int, offset: int, strict: bool) -> tuple[list[Listed], list[bytes]]:
         """Take in the pack that begins at ``offset`` of a file and ends with it; closes
         ``fd``. Gives its objects in its order, and ids that its trees call
         ``.gitmodules`` and that it lacks. ``strict``: also refuse what git's fsck
         finds fault with. Raises PackRefused."""
-        try:
-            # A file position of our own: the gateway's must not move.
-            own = os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
-        finally:
-            os.close(fd)
+        own = _reopened(fd)
         try:
             head = os.pread(own, 12, offset)
             count = int.from_bytes(head[8:12])
@@ -70,13 +105,13 @@ class Repository:
                 # Nothing in it; whoever forwards it lets the upstream check the rest.
                 return [], []
             os.lseek(own, offset, os.SEEK_SET)
-            # No --fix-thin: what a delta is made against must be in the pack.
-            command = ["index-pack", "--stdin", "--threads=1"]
-            if strict:
-                command.append("--fsck-objects")
-            done = self._run(command, self._git, stdin=own)
+            done = self._run(_index_pack(strict), self._git, stdin=own)
         finally:
             os.close(own)
+        return self._taken(done, count)
+
+    def _taken(self, done: bytes, count: int) -> tuple[list[Listed], list[bytes]]:
+        """``done``: what git said of a pack of ``count`` objects."""
         first, *rest = done.decode("ascii", "replace").split("\n")
         name = re.fullmatch(r"(?:pack|keep)\t([0-9a-f]{40}|[0-9a-f]{64})", first)
         if name is None:
@@ -226,12 +261,14 @@ class Repository:
             finally:
                 process.kill()
 
-    def _start(self, command: Sequence[str], stdin: int) -> subprocess.Popen[bytes]:
+    def _start(
+        self, command: Sequence[str], stdin: int, stderr: int = subprocess.DEVNULL
+    ) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             ["git", *command],
             stdin=stdin,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=stderr,
             cwd=self._git,
             env=surroundings(self._folder) | {"GIT_DIR": str(self._git)},
             bufsize=1 << 18,
@@ -265,6 +302,20 @@ class Repository:
         if done.returncode:
             raise PackRefused(_reason(command[0], done.returncode, done.stderr))
         return done.stdout
+
+
+def _reopened(fd: int) -> int:
+    """The same file with a position of our own, since the gateway's must not move;
+    closes ``fd``."""
+    try:
+        return os.open(f"/proc/self/fd/{fd}", os.O_RDONLY)
+    finally:
+        os.close(fd)
+
+
+def _index_pack(strict: bool) -> list[str]:
+    # No --fix-thin: what a delta is made against must be in the pack.
+    return ["index-pack", "--stdin", "--threads=1", *(["--fsck-objects"] if strict else [])]
 
 
 def _head(stream: IO[bytes], listed: Listed) -> None:

@@ -18,6 +18,7 @@ from protocols.contract import (
     Command,
     Done,
     Errand,
+    Examine,
     Phase,
     Plan,
     Question,

@@ -13,6 +13,7 @@ from protocols.contract import (
     Command,
     Done,
     Errand,
+    Examine,
     Question,
     Remark,
     Result,
@@ -71,6 +72,7 @@ class PushStage:
         self.survey = survey
         self.hold = held
         self.moved: Done = Done(())
+        self.ahead_late = False
         self.asked: list[Question] = []
         self.spools: list[MemorySpool] = []
         self.out = {CLIENT: bytearray(), UPSTREAM: bytearray()}
@@ -124,6 +126,8 @@ class PushStage:
         lane = self.lane
         if isinstance(question, Remark):
             return []
+        if isinstance(question, Examine):
+            return [] if self.ahead_late else lane.answer(question.number, Done())
         if isinstance(question, Errand):
             if not isinstance(question.talk, Inquiry):
                 return lane.answer(question.number, self.moved)
@@ -132,6 +136,11 @@ class PushStage:
             lane.say(question.number, "waiting")
         assert isinstance(question, Command | Result)
         return lane.answer(question.number, self.answers)
+
+    def answer_ahead(self, done: Done) -> None:
+        """Answer the Examine that ``ahead_late`` left open."""
+        number = next(each.number for each in self.asked if isinstance(each, Examine))
+        self._settle(self.lane.answer(number, done))
 
     def _looked(self, talk: Inquiry) -> Done:
         if isinstance(self.survey, str):

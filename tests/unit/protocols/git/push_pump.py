@@ -180,6 +180,9 @@ class Pump:
         if isinstance(question, Remark):
             self.log["remarks"].append(dict(question.fields))
             return []
+        if isinstance(question, Examine):
+            assert question.step == "ahead"
+            return self.lane.answer(question.number, Done())
         if isinstance(question, Errand):
             self.lane.say(question.number, "looking into it")
             if not isinstance(question.talk, Inquiry):
