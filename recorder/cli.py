@@ -8,7 +8,19 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from recorder.commands import cat, events, grep, keys, listing, play, reindex, replay, show, verify
+from recorder.commands import (
+    cat,
+    events,
+    grep,
+    keys,
+    listing,
+    play,
+    reindex,
+    replay,
+    serve,
+    show,
+    verify,
+)
 from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, complain
 from recorder.errors import FormatError, UnknownSessionError
 
@@ -35,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     usual = Path(os.environ.get("WIREWARDEN_STATE") or "wirewarden-state")
     top.add_argument("--dir", type=Path, default=usual, metavar="DIR", help=about_dir)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (listing, show, events, play, cat, verify, grep, keys, reindex, replay):
+    for command in (listing, show, events, play, cat, verify, grep, keys, reindex, replay, serve):
         command.add(commands)
     for each in {id(choice): choice for choice in commands.choices.values()}.values():
         each.add_argument(
