@@ -343,7 +343,8 @@ class Island:
         task_status.started()
         try:
             await died.wait()
-            raise RuntimeError(f"the SSH loop ended: {self._error!r}")
+            why = type(self._error).__name__ if self._error is not None else "it was stopped"
+            raise RuntimeError(f"the SSH loop ended: {why}")
         finally:
             self._post(self._stop)
             with trio.CancelScope(shield=True):

@@ -47,6 +47,10 @@ MEMORY_SECONDS = 60.0
 """How long what protocols remember of a target (its catalog) is believed."""
 
 
+class WorkerLost(Exception):
+    """A worker can't go on; why was told."""
+
+
 @dataclass(frozen=True, slots=True)
 class Post:
     """Where a worker stands: its number, and the sockets it was given, in the
@@ -133,7 +137,8 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
 async def work(
     config: Config, post: Post, started: Callable[[Services], None] = lambda _: None
 ) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the policy anew."""
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the policy anew.
+    Raises WorkerLost, in a group, when nobody could be served any more."""
     async with services(config, post) as made, trio.open_nursery() as background:
         background.start_soon(made.reactor.run)
         background.start_soon(_hear_cancels, made)
@@ -145,7 +150,7 @@ async def work(
             from gateway.island import Island  # 20 MB that others don't need
 
             made.island = Island(made.alarm)
-            await background.start(made.island.run)
+            await background.start(_speak_ssh, made)
         if post.supervisor:
             background.start_soon(_follow, made, post.supervisor)
         doorman = Doorman(made)
@@ -205,6 +210,18 @@ async def _cut(made: Services, seconds: float) -> None:
     with trio.move_on_after(seconds):
         while made.sessions:
             await trio.sleep(0.05)
+
+
+async def _speak_ssh(
+    made: Services, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Without it every session is lost, and none can begin: better a new worker."""
+    assert made.island is not None
+    try:
+        await made.island.run(task_status=task_status)
+    except RuntimeError as error:
+        made.alarm("ssh", f"{error}: this worker ends")
+        raise WorkerLost from None
 
 
 async def _hear_cancels(made: Services) -> None:

@@ -23,7 +23,7 @@ from gateway.policy_file import load_policy
 from gateway.secrets.errors import SecretUnavailable
 from gateway.services import Services
 from gateway.supervisor import Supervisor
-from gateway.worker import Post, work
+from gateway.worker import Post, WorkerLost, work
 from recorder.errors import RecorderError
 from recorder.recovery import recover_idle
 
@@ -74,6 +74,10 @@ def serve_here(config: Config, post: Post) -> int:
         trio.run(work, config, post, started)
     except RecorderError as error:
         print(f"gateway: the recorder can't start: {error}", file=sys.stderr)
+        return 1
+    except ExceptionGroup as group:
+        if group.split(WorkerLost)[1] is not None:
+            raise
         return 1
     return 0
 

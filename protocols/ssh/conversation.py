@@ -75,6 +75,8 @@ class SshConversation:
         """By side: it was told that the other side's stream has ended."""
         self._exit = b""
         """The upstream's EXIT or SIGNAL frame."""
+        self._spoken = False
+        """The client has said something to the lane."""
         self._closing = False
 
     # -- the contract -----------------------------------------------------
@@ -100,6 +102,7 @@ class SshConversation:
                 continue
             if kind is Kind.DATA and self._lane is not None and not self._eof[side]:
                 body = buffer[start + HEADER : end]
+                self._spoken = self._spoken or side is CLIENT
                 try:
                     questions += self._lane_asks(self._lane.receive(side, body))
                 except WireError as error:
@@ -197,10 +200,12 @@ class SshConversation:
 
     @property
     def at_rest(self) -> bool:
-        """Between the login and the command line nothing would be lost."""
+        """Before the command line, and until the client speaks git. After that a lane
+        that is at rest has an exit status to come, or the rest of a fetch: cut short
+        there, git would call a push that went through a failure."""
         if self._lane is None:
-            return self._login.proven and self._service is None
-        return self._lane.at_rest
+            return self._service is None and not self._login.pending
+        return self._lane.at_rest and not self._spoken
 
     @property
     def held(self) -> int:
