@@ -17,6 +17,7 @@ from pathlib import Path
 from gateway.addresses import Address, Network
 from gateway.config_evidence import EvidenceConfig
 from gateway.secrets.references import Secret
+from recorder.retention import Retention
 
 __all__ = [
     "Address",
@@ -200,6 +201,8 @@ class Config:
     principals: Mapping[str, PrincipalConfig]
     targets: Mapping[str, TargetConfig]
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
+    retention: Retention = field(default_factory=Retention)
+    """For ``recorder prune``; the gateway itself deletes nothing."""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -24,6 +24,7 @@ from gateway.config_ssh import read_ssh_listener, read_ssh_target, rides_ssh
 from gateway.config_table import Place, Report, Table
 from gateway.policy.lines import syntax_line
 from gateway.policy.words import nearest
+from recorder.retention import Wrong, read_retention
 
 _MOST_BYTES = 1 << 24
 """Of a configuration file; a larger one is not one."""
@@ -64,6 +65,10 @@ def _document(top: Table, path: Path) -> Config:
     workers = top.number("workers", 1, 1, 256)
     recording = _recording(top.table("recording"))
     evidence = read_evidence(top.table("evidence"))
+    wrong: Wrong = []
+    retention = read_retention(top.raw("retention"), wrong)
+    for place, message in wrong:
+        top.report.error(("retention", *place), message)
     limits = _limits(top.table("limits"))
     issuers = {n: read_issuer(n, t) for n, t in top.named("issuer").items()}
     principals = {n: read_principal(n, t) for n, t in top.named("principal").items()}
@@ -83,6 +88,7 @@ def _document(top: Table, path: Path) -> Config:
         workers=workers,
         recording=recording,
         evidence=evidence,
+        retention=retention,
         limits=limits,
         listeners=listeners,
         issuers=issuers,

@@ -12,9 +12,11 @@ from recorder.commands import (
     cat,
     events,
     grep,
+    hold,
     keys,
     listing,
     play,
+    prune,
     reindex,
     replay,
     serve,
@@ -47,7 +49,21 @@ def parser() -> argparse.ArgumentParser:
     usual = Path(os.environ.get("WIREWARDEN_STATE") or "wirewarden-state")
     top.add_argument("--dir", type=Path, default=usual, metavar="DIR", help=about_dir)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (listing, show, events, play, cat, verify, grep, keys, reindex, replay, serve):
+    for command in (
+        listing,
+        show,
+        events,
+        play,
+        cat,
+        verify,
+        grep,
+        keys,
+        reindex,
+        replay,
+        hold,
+        prune,
+        serve,
+    ):
         command.add(commands)
     for each in {id(choice): choice for choice in commands.choices.values()}.values():
         each.add_argument(

@@ -62,8 +62,8 @@ def pattern(text: str) -> Pattern:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def add_filters(parser: argparse.ArgumentParser, *, patterns: bool = True) -> None:
-    """Declare them. ``patterns``: with ``--regex``."""
+def add_sessions(parser: argparse.ArgumentParser, *, plain: bool = False) -> None:
+    """Declare those about whole sessions. ``plain``: only who, where and when."""
     group = parser.add_argument_group("which sessions")
     group.add_argument("--principal", metavar="SUBJECT", help="who: the exact subject")
     group.add_argument("--group", metavar="NAME", help="who: a member of it")
@@ -77,12 +77,19 @@ def add_filters(parser: argparse.ArgumentParser, *, patterns: bool = True) -> No
     group.add_argument("--status", choices=("closed", "terminated", "recovered", "open", "damaged"))
     group.add_argument("--since", metavar="TIME", type=moment, help="2h, 3d, or a date (UTC)")
     group.add_argument("--until", metavar="TIME", type=moment)
+    if plain:
+        return
     group.add_argument("--denied", action="store_true", help="with a blocked command")
     group.add_argument("--held", action="store_true", help="with a held command")
     group.add_argument("--masked", action="store_true", help="with a masked result")
     group.add_argument(
         "--approval", metavar="WHAT", help="with an approval: its id, its state, or who decided"
     )
+
+
+def add_filters(parser: argparse.ArgumentParser, *, patterns: bool = True) -> None:
+    """Declare all. ``patterns``: with ``--regex``."""
+    add_sessions(parser)
     group = parser.add_argument_group("by what was done (all of these about the same command)")
     group.add_argument("--verdict", choices=VERDICT_NAMES)
     group.add_argument("--rule", metavar="ID", help="a rule that decided")
@@ -98,7 +105,7 @@ def add_filters(parser: argparse.ArgumentParser, *, patterns: bool = True) -> No
     )
 
 
-def wanted(args: argparse.Namespace, searched: Pattern | None = None) -> Wanted:
+def wanted_of(args: argparse.Namespace, searched: Pattern | None = None) -> Wanted:
     """What the options ask for; ``searched`` instead of ``--regex``."""
     return Wanted(
         principal=args.principal,
@@ -111,20 +118,20 @@ def wanted(args: argparse.Namespace, searched: Pattern | None = None) -> Wanted:
         status=args.status,
         since=args.since,
         until=args.until,
-        denied=args.denied,
-        held=args.held,
-        masked=args.masked,
-        approval=args.approval,
-        verdict=args.verdict,
-        rule=args.rule,
-        text=args.text,
+        denied=getattr(args, "denied", False),
+        held=getattr(args, "held", False),
+        masked=getattr(args, "masked", False),
+        approval=getattr(args, "approval", None),
+        verdict=getattr(args, "verdict", None),
+        rule=getattr(args, "rule", None),
+        text=getattr(args, "text", None),
         pattern=searched or getattr(args, "regex", None),
     )
 
 
 def answer(args: argparse.Namespace, searched: Pattern | None = None) -> Answer:
     """The answer to them."""
-    return Answer(args.dir, wanted(args, searched), complain, args.no_index)
+    return Answer(args.dir, wanted_of(args, searched), complain, args.no_index)
 
 
 def chosen(args: argparse.Namespace) -> Iterator[Line]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from recorder.catalog import Line
-from recorder.commands.filters import add_filters, answer
-from recorder.commands.opening import OK, add_json, complain
+from recorder.commands.filters import add_filters, answer, wanted_of
+from recorder.commands.opening import DAMAGED, OK, USAGE, add_json, complain
 from recorder.index.answer import Sorting
 from recorder.render import Printer, amount, duration, one_line
+from recorder.tombstones import TombstoneError, tombstones
 
 _TITLES = (
     "SESSION",
@@ -47,6 +48,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--sort", choices=("started", *_SORTS), default="started",
         help="by what, least first; with --limit the N greatest (default: started)",
     )  # fmt: skip
+    parser.add_argument(
+        "--deleted", action="store_true", help="what recorder prune deleted, by its tombstones"
+    )
     add_json(parser)
     parser.set_defaults(do=run)
 
@@ -54,6 +58,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> int:
     """List what the filters choose."""
     out = Printer()
+    if args.deleted:
+        return _deleted(out, args)
     answers = answer(args)
     lines = answers.lines(args.limit, _SORTS.get(args.sort))
     for session, why in answers.breaks.items():
@@ -64,6 +70,43 @@ def run(args: argparse.Namespace) -> int:
         return OK
     out.table(_TITLES, [_row(line) for line in lines])
     return OK
+
+
+def _deleted(out: Printer, args: argparse.Namespace) -> int:
+    wanted = wanted_of(args)
+    if wanted.about_items or wanted.approval is not None:
+        complain("what was done in a session went with it: choose by who, where and when")
+        return USAGE
+    rows, code = [], OK
+    try:
+        for stone in tombstones(args.dir):
+            if wanted.session(stone.line):
+                rows.append(stone)
+    except TombstoneError as error:
+        complain(str(error))
+        code = DAMAGED
+    rows = rows[-args.limit :] if args.limit else rows
+    if args.json:
+        for stone in rows:
+            out.json("tombstone", stone.as_dict())
+        return code
+    titles = ("SESSION", "STARTED", "PRINCIPAL", "TARGET", "DELETED", "BY", "RULE")
+    out.table(
+        titles,
+        [
+            (
+                s.line.session,
+                s.line.started[:19],
+                s.line.principal,
+                s.line.target,
+                s.at,
+                s.by,
+                s.rule,
+            )
+            for s in rows
+        ],
+    )
+    return code
 
 
 def _row(line: Line) -> tuple[str, ...]:

@@ -9,7 +9,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from recorder.index import answer
+from recorder.index.content import DamagedIndex
+from recorder.index.database import DatabaseTrouble
 from recorder.reader import Recording, open_recording
+from recorder.state import LOG_SUFFIX
 
 OK, ERROR, USAGE, INCOMPLETE, DAMAGED, MISSING_KEY = 0, 1, 2, 3, 4, 6
 
@@ -38,7 +42,30 @@ def recording_of(args: argparse.Namespace) -> Recording:
     """Open what ``args.id`` names."""
     if args.id == "-":
         return open_recording(args.dir, str(path_of_stdin()))
-    return open_recording(args.dir, args.id)
+    return open_recording(args.dir, place_of(args.dir, args.id))
+
+
+def place_of(state: Path, name: str) -> str:
+    """``name``, or the path of the one finished Log that an index knows by it: of many,
+    to look for one in every folder is slow. Errs towards ``name``."""
+    if name.endswith(LOG_SUFFIX) or not name.isalnum() or Path(name).exists():
+        return name
+    if not (state / answer.NAME).exists():
+        return name
+    index = answer.opened(state, complain)
+    if index is None:
+        return name
+    try:
+        found = index.named(name.upper())
+    except (DatabaseTrouble, DamagedIndex):
+        return name
+    finally:
+        index.database.close()
+    if len(found) != 1 or found[0].home != index.home:
+        return name
+    path = state / found[0].place
+    # Only the whole of an id: a shorter one may be that of an open session, too.
+    return str(path) if path.stem.upper() == name.upper() and path.exists() else name
 
 
 def complain(text: str) -> None:
