@@ -10,6 +10,7 @@ from pathlib import Path
 
 from recorder.commands import (
     cat,
+    diff,
     events,
     grep,
     hold,
@@ -21,6 +22,7 @@ from recorder.commands import (
     replay,
     serve,
     show,
+    tail,
     verify,
 )
 from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, complain
@@ -63,6 +65,8 @@ def parser() -> argparse.ArgumentParser:
         hold,
         prune,
         serve,
+        tail,
+        diff,
     ):
         command.add(commands)
     for each in {id(choice): choice for choice in commands.choices.values()}.values():

@@ -183,6 +183,50 @@ class Tour:
         self.voice.printed(f"{len(done.stdout)} bytes; {done.stderr.decode().strip()}")
         if b"UPDATE orders" not in done.stdout or self.agent.encode() in done.stdout:
             raise TourFailed("the recording is not what psql sent")
+        self._flipped(held)
+        self._replayed(next(s for s in sessions if "SELECT id, status" in self._text(s)), held)
+
+    def _flipped(self, session: str) -> None:
+        """A copy with one bit flipped in the middle is found out."""
+        self.voice.say("A copy of that recording in which one bit is flipped:")
+        whole = next((self.on.folder / "state" / "sessions").rglob(f"{session}.agr"))
+        raw = bytearray(whole.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        copy = self.on.folder / "flipped.agr"
+        copy.write_bytes(raw)
+        self.command(f"recorder verify {copy}", "at byte", code=4)
+
+    def _replayed(self, reading: str, changing: str) -> None:
+        """The same session against the same server, before and after a change."""
+        self.voice.say("The same sessions again, against the server itself, compared word by word:")
+        server = self.on.server
+        replay = (
+            f"--to {server.host}:{server.port} --password-file {self.on.folder}/upstream-password"
+        )
+        self.command(f"recorder replay {changing} {replay}", "1 request", "equal")
+        self.command(f"recorder replay {reading} {replay}", "equal")
+        self.voice.say("Somebody changes that order behind the gateway's back; the replay tells:")
+        sql = "UPDATE orders SET status = 'refunded' WHERE id = 7"
+        self._direct(sql)
+        self.command(f"recorder replay {reading} {replay}", "paid", "refunded", code=5)
+        self._direct("UPDATE orders SET status = 'paid' WHERE id = 7")
+
+    def _direct(self, sql: str) -> None:
+        """Run ``sql`` on the server itself, as its owner."""
+        server = self.on.server
+        line = f"psql -h {server.host} -p {server.port} -U postgres shop"
+        self.voice.typed(f'{line} -c "{sql}"')
+        done = subprocess.run(
+            [self.on.tool("psql"), "-X", *line.split()[1:], "-c", sql],
+            capture_output=True,
+            text=True,
+            env=self.on.environment | {"PGPASSWORD": server.password},
+            timeout=STEP_SECONDS,
+            check=False,
+        )
+        self.voice.printed(done.stdout + done.stderr)
+        if done.returncode:
+            raise TourFailed("the server refused a change of its owner")
 
     def _sessions(self) -> list[str]:
         done = subprocess.run(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import time
+import re
 from collections.abc import Iterator
 
 from protocols.wire import Side
 from recorder import git_story
 from recorder.catalog import describe
 from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_id, complain, recording_of
+from recorder.commands.pacing import KEYS, Keyboard, Pace, Quit
 from recorder.errors import FormatError
 from recorder.git_story import Line
 from recorder.play_git import GitScreen
@@ -53,13 +54,17 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="watch a session again, as its client saw it",
         description="Plays a session: each command with its verdict, and what the client got "
         "(for postgres: result tables, errors, notices; for git-ssh: what both said, packs as "
-        "counts). In real time on a terminal. "
-        "Escape sequences in the recording are shown, never sent to your terminal.",
+        "counts). In real time on a terminal, where these keys work: "
+        f"{KEYS}. Escape sequences in the recording are shown, never sent to your terminal. "
+        "ID@12.5 begins 12.5 seconds after the session's start.",
     )
     add_id(parser)
     parser.add_argument("--speed", type=speed, metavar="N|max", help="1 on a terminal, else max")
     parser.add_argument(
         "-i", "--idle-time-limit", type=seconds, metavar="SECONDS", help="wait no longer than this"
+    )
+    parser.add_argument(
+        "--step", action="store_true", help="begin paused: the key . goes on by one"
     )
     parser.add_argument(
         "--rows",
@@ -72,32 +77,32 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(do=run)
 
 
-class _Pace:
-    """Sleeps as long as the recording did."""
-
-    def __init__(self, speed: float, limit: float | None) -> None:
-        self._speed = speed
-        self._limit = limit
-        self._last = 0
-
-    def until(self, at: int) -> None:
-        wait = (at - self._last) / 1e9
-        self._last = at
-        if self._speed and wait > 0:
-            if self._limit is not None:
-                wait = min(wait, self._limit)
-            time.sleep(wait / self._speed)
+_FROM = re.compile(r"([A-Za-z0-9]+)@([0-9]{1,9}(?:\.[0-9]{1,9})?)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Play it."""
     out = Printer()
+    begin = 0
+    if found := _FROM.fullmatch(args.id):
+        args.id, begin = found[1], int(float(found[2]) * 1e9)
+    factor = args.speed if args.speed is not None else (1.0 if out.terminal else 0.0)
+    with Keyboard(out.terminal and (bool(factor) or args.step)) as keyboard:
+        pace = Pace(factor, args.idle_time_limit, keyboard, begin, args.step)
+        try:
+            return _play(args, out, pace)
+        except Quit:
+            out.line("(left)")
+            return OK
+
+
+def _nothing(_: str) -> None:
+    """Before the place where to begin."""
+
+
+def _play(args: argparse.Namespace, out: Printer, pace: Pace) -> int:
     recording = recording_of(args)
     about = describe(recording)
-    pace = _Pace(
-        args.speed if args.speed is not None else (1.0 if out.terminal else 0.0),
-        args.idle_time_limit,
-    )
     who = f"{about.principal or '?'} on {about.target or '?'} ({about.protocol or '?'})"
     out.line(out.paint(one_line(f"{about.session}  {about.started}  {who}"), "bold"))
     screen = PostgresScreen(max(0, args.rows)) if about.protocol == "postgres" else None
@@ -110,13 +115,14 @@ def run(args: argparse.Namespace) -> int:
     unseen = 0
     try:
         for item in story:
-            pace.until(item.at)
+            pace.until(item.at, isinstance(item, Told) and isinstance(item.entry, CommandEntry))
+            tell = out.line if pace.shows(item.at) else _nothing
             if git is not None and not isinstance(item, Told):
                 said = (
                     git.feed(item) if isinstance(item, Line) else git.hidden(item.length, item.why)
                 )
                 for text in said:
-                    out.line(f"            {text}")
+                    tell(f"            {text}")
                 continue
             assert not isinstance(item, Line)
             if isinstance(item, Piece):
@@ -128,16 +134,16 @@ def run(args: argparse.Namespace) -> int:
                         if item.raw is not None
                         else screen.hidden(item.length)
                     ):
-                        out.line(f"            {text}")
+                        tell(f"            {text}")
                 if item.offset < 0:
-                    out.line(f"            ({item.why})")
+                    tell(f"            ({item.why})")
                 continue
             entry = item.entry
             stamp = out.paint(f"{item.at / 1e9:10.3f}", "dim")
             if isinstance(entry, CommandEntry):
                 text = command_line(entry if git is None else first_line(entry))
                 style = _STYLES.get(entry.verdict)
-                out.line(f"{stamp}  {out.paint(text, style) if style else text}")
+                tell(f"{stamp}  {out.paint(text, style) if style else text}")
             elif args.events or entry.kind in (
                 "approval",
                 "refusal",
@@ -145,7 +151,7 @@ def run(args: argparse.Namespace) -> int:
                 "cancel",
                 "identity",
             ):
-                out.line(f"{stamp}  {out.paint(line(entry), 'dim')}")
+                tell(f"{stamp}  {out.paint(line(entry), 'dim')}")
             out.out.flush()
         if screen is not None or git is not None:
             for text in (screen or git).finish():  # type: ignore[union-attr]

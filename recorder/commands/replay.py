@@ -223,7 +223,8 @@ class _Run:
             })  # fmt: skip
         else:
             counts = [f"{n} {status.value}" for status, n in tally.counts.items() if n]
-            self._out.line(f"{tally.exchanges} requests, {tally.compared} messages compared: "
+            asked = "1 request" if tally.exchanges == 1 else f"{tally.exchanges} requests"
+            self._out.line(f"{asked}, {tally.compared} messages compared: "
                            f"{', '.join(counts) or 'nothing was said'}")  # fmt: skip
             if tally.normalisers:
                 used = ", ".join(f"{name} {n}" for name, n in sorted(tally.normalisers.items()))

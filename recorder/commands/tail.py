@@ -1,0 +1,119 @@
+"""recorder tail: what happens now, as soon as it is safely on record."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from recorder.commands.opening import OK, add_json
+from recorder.errors import FormatError, UnknownSessionError
+from recorder.live import live_sessions
+from recorder.log_reader import LogFile
+from recorder.reader import Recording, decoded, every_log, open_recording
+from recorder.records import StoredSpan
+from recorder.render import Printer, one_line
+from recorder.timeline import line, objects
+
+EVERY = 0.25
+
+
+def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "tail",
+        help="what happens now",
+        description="Prints events and commands with verdicts, of one session or of all that are "
+        "open; with -f it goes on with what comes, new sessions too, until Ctrl-C or until the "
+        "one session ends.",
+    )
+    parser.add_argument("id", metavar="ID", nargs="?", help="a session (default: all open ones)")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes")
+    parser.add_argument("-n", type=int, default=10, metavar="N", help="of each, begin with the "
+        "last N (default 10)")  # fmt: skip
+    add_json(parser)
+    parser.set_defaults(do=run)
+
+
+class _Watch:
+    """Where each session was read to."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        self.out = Printer()
+        self.seen: dict[str, int] = {}
+        self.over: set[str] = set()
+
+    def look(self, recording: Recording, last: int | None = None) -> None:
+        """Print what is new; of a session's first look only the ``last`` entries."""
+        session = str(recording.header["session"])
+        seen = self.seen.get(session, -1)
+        lines: list[tuple[str, dict[str, object]]] = []
+        try:
+            for record in decoded(recording):
+                if record.seq <= seen:
+                    continue
+                seen = record.seq
+                for entry, value in zip(
+                    (e for e in record.entries if not isinstance(e, StoredSpan)),
+                    (v for v in objects(record, False) if v["event"] != "gap"),
+                    strict=False,
+                ):
+                    lines.append((f"{record.at / 1e9:10.3f}  {line(entry)}", value))
+        except FormatError as error:
+            lines.append((f"            ({one_line(str(error))})", {"event": "damage"}))
+            self.over.add(session)
+        end = recording.end
+        if end is not None and session not in self.over:
+            self.over.add(session)
+            told: dict[str, object] = {"seq": end.seq, "at": end.at / 1e9, "event": "end",
+                "status": end.status, "reason": end.reason}  # fmt: skip
+            lines.append((f"{end.at / 1e9:10.3f}  end  {end.status}: {one_line(end.reason)}", told))
+        self.seen[session] = seen
+        for text, value in lines if last is None else lines[max(0, len(lines) - last) :]:
+            if self.args.json:
+                self.out.json("event", {"session": session, **value})
+            else:
+                name = "" if self.args.id else f"{session}  "
+                self.out.line(name + text)
+        self.out.out.flush()
+
+
+def run(args: argparse.Namespace) -> int:
+    """Follow."""
+    watch = _Watch(args)
+    state: Path = args.dir
+    if args.id:
+        recording = open_recording(state, args.id)
+        session = str(recording.header["session"])
+        watch.look(recording, max(0, args.n))
+        while args.follow and session not in watch.over:
+            time.sleep(EVERY)
+            watch.look(_again(state, session))
+        return OK
+    first = True
+    while True:
+        live = list(live_sessions(state / "journal"))
+        names = {str(s.header["session"]) for s in live}
+        for recording in live:
+            if str(recording.header["session"]) not in watch.over:
+                watch.look(recording, max(0, args.n) if first else None)
+        for session in set(watch.seen) - names - watch.over:
+            _finish(watch, state, session)
+        first = False
+        if not args.follow:
+            return OK
+        time.sleep(EVERY)
+
+
+def _finish(watch: _Watch, state: Path, session: str) -> None:
+    """A session that is in no journal any more was sealed: its rest is in its Log."""
+    try:
+        watch.look(_again(state, session))
+    except (UnknownSessionError, FormatError):
+        pass  # between journal and Log: the next look finds it
+
+
+def _again(state: Path, session: str) -> Recording:
+    path = next((p for p in every_log(state) if p.stem == session), None)
+    return open_recording(state, session) if path is None else LogFile(path)
