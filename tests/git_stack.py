@@ -68,8 +68,9 @@ class GitStack(Serving):
         upstream: tuple[str, int] | None = None,
         host_keys: tuple[str, ...] | None = None,
         port: int = 0,
+        more: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(folder, port=port, workers=workers)
+        super().__init__(folder, port=port, workers=workers, more=more)
         self.server = server
         self.people = DemoIssuer(folder / "people", iss=PEOPLE)
         self.policy_file.write_text(textwrap.dedent(policy))

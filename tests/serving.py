@@ -22,14 +22,18 @@ READY_SECONDS = 20.0
 
 
 class Serving:
-    """One gateway in ``folder``. Who derives from it writes ``config_file``."""
+    """One gateway in ``folder``. Who derives from it writes ``config_file``.
+    ``more`` goes to ``gateway serve``."""
 
-    def __init__(self, folder: Path, *, port: int = 0, workers: int = 1) -> None:
+    def __init__(
+        self, folder: Path, *, port: int = 0, workers: int = 1, more: tuple[str, ...] = ()
+    ) -> None:
         self.folder = folder
         self.port = port or free_port()
         self.state = folder / "state"
         self.issuer = DemoIssuer(folder / "issuer")
         self.workers = workers
+        self.more = more
         self.process: subprocess.Popen[bytes] | None = None
         self.policy_file = folder / "policy.toml"
         self.config_file = folder / "gateway.toml"
@@ -41,7 +45,15 @@ class Serving:
         already = self.output().count("gateway: ready")
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "gateway.cli", "serve", "-c", str(self.config_file)],
+                [
+                    sys.executable,
+                    "-m",
+                    "gateway.cli",
+                    "serve",
+                    "-c",
+                    str(self.config_file),
+                    *self.more,
+                ],
                 stdout=log,
                 stderr=log,
                 stdin=subprocess.DEVNULL,
