@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import secrets
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -26,6 +27,8 @@ from recorder.index.wanted import Wanted
 from recorder.live import live_sessions
 
 NAME = "index.db"
+URL = "WIREWARDEN_INDEX"
+"""The variable that names a shared index instead: ``postgresql://...``"""
 _SLOW = 2.0
 """Seconds after which a catch-up says that it is at work."""
 _TROUBLE = (DatabaseTrouble, DamagedIndex, OSError)
@@ -39,10 +42,13 @@ def opened(state: Path, notice: Notice) -> Index | None:
     none. One that is damaged or of another version is built anew."""
     if not state.is_dir():
         return None
+    url = os.environ.get(URL)
     for last in (False, True):
         index: Index | None = None
         try:
-            index = Index(SqliteDatabase(state / NAME))
+            index = shared(url, state) if url else Index(SqliteDatabase(state / NAME))
+            if last and url:
+                index.forget()
             catch_up(index, state, _progress(notice))
             return index
         except _TROUBLE as error:
@@ -52,9 +58,38 @@ def opened(state: Path, notice: Notice) -> Index | None:
                 notice(f"without the index: {error}")
                 return None
             notice(f"the index is built anew: {error}")
-            if not removed(state, notice):
+            if not url and not removed(state, notice):
                 return None
     return None
+
+
+def shared(url: str, state: Path) -> Index:
+    """The index on PostgreSQL. Raises ``DatabaseTrouble``, ``OSError``."""
+    if not url.startswith(("postgresql://", "postgres://")):
+        raise DatabaseTrouble(f"{URL} must be a postgresql:// URL")
+    try:
+        from recorder.index.postgres import PostgresDatabase
+    except ImportError:
+        raise DatabaseTrouble("PostgreSQL needs psycopg: install wirewarden[store]") from None
+    return Index(PostgresDatabase(url), home_of(state))
+
+
+def home_of(state: Path) -> str:
+    """By what a shared index knows the Logs of ``state``: chance, in a file of its own."""
+    place = state / "home"
+    aside = state / f".home-{secrets.token_hex(8)}"
+    if not place.exists():
+        aside.write_text(secrets.token_hex(8))
+        try:
+            os.link(aside, place)  # unlike a rename, it leaves the first one's be
+        except FileExistsError:
+            pass
+        finally:
+            aside.unlink()
+    home = place.read_text().strip()
+    if len(home) != 16 or not home.isalnum():
+        raise DatabaseTrouble(f"{place} does not hold 16 letters and digits")
+    return home
 
 
 def may_mend(error: Exception) -> bool:
@@ -85,6 +120,18 @@ def _progress(notice: Notice) -> Callable[[int], None]:
     return told
 
 
+def _mended(index: Index, state: Path, notice: Notice) -> None:
+    """Make room for a new one."""
+    try:
+        if os.environ.get(URL):
+            index.forget()
+        index.database.close()
+    except DatabaseTrouble as error:
+        notice(str(error))
+    if not os.environ.get(URL):
+        removed(state, notice)
+
+
 class Answer:
     """What is wanted of ``state``, from the index unless ``plain``."""
 
@@ -109,9 +156,8 @@ class Answer:
         except (DatabaseTrouble, DamagedIndex) as error:
             self._notice(f"the rest without the index: {error}")
             if may_mend(error) and index is not None:
-                index.database.close()
+                _mended(index, self._state, self._notice)
                 index = None
-                removed(self._state, self._notice)
             search = Search(self._state, self._wanted, None, newest_first, live)
             yield from (f for f in search.sessions() if f.line.session not in done)
         finally:
@@ -174,13 +220,22 @@ def complain(text: str) -> None:
 
 def rebuilt(state: Path, notice: Notice) -> tuple[int, int, int] | None:
     """Build the index anew: sessions, pages, bytes. None, and a notice, if that fails."""
-    if not removed(state, notice):
-        return None
-    index = opened(state, notice)
-    if index is None:
-        return None
+    index: Index | None = None
+    url = os.environ.get(URL)
     try:
-        sessions, pages = index.count()
-        return sessions, pages, os.stat(state / NAME).st_size
+        if url:
+            index = shared(url, state)
+            index.forget()
+            index.database.close()
+        elif not removed(state, notice):
+            return None
+        index = opened(state, notice)
+        if index is None:
+            return None
+        return *index.count(), index.database.size()
+    except _TROUBLE as error:
+        notice(str(error))
+        return None
     finally:
-        index.database.close()
+        if index is not None:
+            index.database.close()

@@ -3,7 +3,7 @@ is raised as ``DatabaseTrouble``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -36,8 +36,8 @@ class Database(Protocol):
     def put_text(self, page: int, text: str) -> None:
         """Make a page's text searchable."""
 
-    def drop_text(self, page: int, text: str) -> None:
-        """And no more."""
+    def drop_text(self, page: int, text: Callable[[], str]) -> None:
+        """And no more. ``text`` gives what was put."""
 
     def text_source(self, grams: Sequence[str]) -> tuple[str, str, list[object]]:
         """A table expression named ``g``, a condition and its arguments, that give ``g.id``

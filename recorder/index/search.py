@@ -65,7 +65,7 @@ class Search:
         yield from live
         if self.index is not None and self.wanted.about_items:
             for kept in self.index.sessions(self.wanted, broken=True):
-                facts = kept.facts(self.state)
+                facts = kept.facts(self.state, self.index.home)
                 if kept.place not in self.stale and self.wanted.session(facts.line):
                     self.breaks[facts.line.session] = facts.broken
 
@@ -187,7 +187,7 @@ class Search:
 
     def _kept(self, index: Index, kept: Kept, pages: list[int] | None) -> Found | None:
         wanted = self.wanted
-        facts = kept.facts(self.state)
+        facts = kept.facts(self.state, index.home)
         if kept.home == index.home:
             path = self.state / kept.place
             try:

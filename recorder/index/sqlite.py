@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -107,11 +107,11 @@ class SqliteDatabase:
         with self._told():
             self._db.execute("insert into gram(rowid, text) values (?, ?)", (page, text))
 
-    def drop_text(self, page: int, text: str) -> None:
+    def drop_text(self, page: int, text: Callable[[], str]) -> None:
         """See ``Database``."""
         with self._told():
             sql = "insert into gram(gram, rowid, text) values ('delete', ?, ?)"
-            self._db.execute(sql, (page, text))
+            self._db.execute(sql, (page, text()))
 
     def text_source(self, grams: Sequence[str]) -> tuple[str, str, list[object]]:
         """See ``Database``."""

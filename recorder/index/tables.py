@@ -4,6 +4,7 @@ session began, so that what is newest comes first without sorting."""
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 from zlib import crc32
@@ -32,8 +33,10 @@ class Kept(NamedTuple):
     stamp: Stamp
     body: bytes
 
-    def facts(self, root: Path) -> Facts:
-        """Its row; the path is below ``root``. Raises ``DamagedIndex``."""
+    def facts(self, state: Path, home: str) -> Facts:
+        """Its row. The path is below ``state`` if it is of the gateway ``home``, else below the
+        name of the other one. Raises ``DamagedIndex``."""
+        root = state if self.home == home else Path(self.home)
         return facts_of(self.body, root / self.place)
 
 
@@ -101,7 +104,7 @@ class Index:
         if facts.broken:
             facts.marks.add(_BROKEN)
         marks = [(kind, storable(value)) for kind, value in sorted(facts.marks)]
-        sql = "insert into word (kind, value) values (?, ?) on conflict (kind, value) do nothing"
+        sql = "insert into word (kind, value) values (?, ?) on conflict do nothing"
         missing = [mark for mark in marks if self._word(*mark) is None]
         if missing:
             db.run(sql, missing)
@@ -115,9 +118,17 @@ class Index:
         for (session,) in [*db.rows(sql, [self.home, place])]:
             pages = db.rows("select id, body from page where session = ?", [session])
             for number, body in [*pages]:
-                db.drop_text(number, text_of(items_of(bytes(body))))
+                db.drop_text(number, partial(_text, bytes(body)))
             for table, column in (("page", "session"), ("mark", "session"), ("session", "id")):
                 db.run(f"delete from {table} where {column} = ?", [(session,)])
+
+    def forget(self) -> None:
+        """Drop all Logs of this gateway, and only these."""
+        with self.database.transaction():
+            sql = "select place from session where home = ?"
+            for (place,) in [*self.database.rows(sql, [self.home])]:
+                self.drop(place)
+            self.database.run("delete from day where home = ?", [(self.home,)])
 
     def _word(self, kind: str, value: str) -> int | None:
         sql = "select id from word where kind = ? and value = ?"
@@ -239,7 +250,7 @@ class Index:
 
     def _size(self, word: int) -> int:
         """How many sessions a mark has, up to ``_FEW``."""
-        sql = f"select count(*) from (select 1 from mark where word = ? limit {_FEW}) some"
+        sql = f"select count(*) from (select 1 from mark where word = ? limit {_FEW}) few"
         return int(next(self.database.rows(sql, [word]))[0])
 
     # -- all of it ---------------------------------------------------------
@@ -248,7 +259,7 @@ class Index:
         """Everything it holds of this gateway, row by row, without its own numbers."""
         sql = f"select {_KEPT} from session s where s.home = ? order by s.place"
         for kept in [*map(_kept, self.database.rows(sql, [self.home]))]:
-            facts = kept.facts(Path())
+            facts = kept.facts(Path(), self.home)
             yield ("session", kept.place, kept.stamp, facts.line, facts.broken, facts.torn)
             sql = "select w.kind, w.value from mark m join word w on w.id = m.word "
             marks = self.database.rows(sql + "where m.session = ?", [kept.id])
@@ -257,6 +268,10 @@ class Index:
             for items in sorted(self.items([int(row[0]) for row in pages])):
                 yield ("page", kept.place, len(items))
                 yield from (("item", kept.place, item) for item in items)
+
+
+def _text(body: bytes) -> str:
+    return text_of(items_of(body))
 
 
 def _also(column: str, marks: Iterable[int]) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from hypothesis import strategies as st
+
+from recorder.index.answer import URL
+from recorder.index.database import SCHEMA
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -31,6 +36,15 @@ class Days(World):
 
     def wall(self) -> int:
         return self.at
+
+
+def fresh() -> None:
+    """Nothing is in the shared index, where there is one."""
+    url = os.environ.get(URL)
+    if url:
+        with psycopg.connect(url, autocommit=True) as db:
+            db.execute("set client_min_messages = error")
+            db.execute(f"drop schema if exists wirewarden_index_{SCHEMA} cascade".encode())
 
 
 def session_id(number: int) -> str:

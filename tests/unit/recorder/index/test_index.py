@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from index_world import RULES, SESSION, TEXTS, WALL, WHO, session_id, write
+from index_world import RULES, SESSION, TEXTS, WALL, WHO, fresh, session_id, write
 
 from recorder.cli import main
 from recorder.index.answer import Answer, opened, rebuilt
@@ -76,11 +76,23 @@ def fails(text: str) -> None:
     raise AssertionError(text)
 
 
+ASKED = (
+    st.lists(SESSION, max_size=7),
+    st.integers(0, 2),
+    st.lists(WANTED, min_size=6, max_size=12),
+)
+
+
 @settings(max_examples=40, **QUIET)
-@given(st.lists(SESSION, max_size=7), st.integers(0, 2), st.lists(WANTED, min_size=6, max_size=12))
+@given(*ASKED)
 def test_answers_are_the_same_without_an_index(
     sessions: list[dict[str, Any]], live: int, asked: list[Wanted]
 ) -> None:
+    same_answers(sessions, live, asked)
+
+
+def same_answers(sessions: list[dict[str, Any]], live: int, asked: list[Wanted]) -> None:
+    fresh()
     with tempfile.TemporaryDirectory() as place:
         state = Path(place)
         journal = write(state, sessions, live=min(live, len(sessions)))
@@ -108,9 +120,17 @@ def content(state: Path) -> list[Any]:
     return found
 
 
+KEPT = (st.lists(st.lists(SESSION, max_size=4), min_size=1, max_size=3), st.integers(0, 5))
+
+
 @settings(max_examples=15, **QUIET)
-@given(st.lists(st.lists(SESSION, max_size=4), min_size=1, max_size=3), st.integers(0, 5))
+@given(*KEPT)
 def test_upkeep_equals_building_anew(batches: list[list[dict[str, Any]]], gone: int) -> None:
+    same_content(batches, gone)
+
+
+def same_content(batches: list[list[dict[str, Any]]], gone: int) -> None:
+    fresh()
     with tempfile.TemporaryDirectory() as place:
         state = Path(place)
         for number, sessions in enumerate(batches):
