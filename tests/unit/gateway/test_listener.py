@@ -23,6 +23,7 @@ def services(connections: int = 10, per_address: int = 5) -> Any:
         crashes=crashes,
         crash=lambda id, error: crashes.append(error),
         alarm=lambda what, text: None,
+        notary=SimpleNamespace(check=lambda: None),
     )
 
 
