@@ -55,6 +55,11 @@ class LiveSession:
         self._end: End | None = None
         self._summary: dict[str, Any] | None = None
 
+    @property
+    def number(self) -> int:
+        """The session's number in its journal."""
+        return self._number
+
     def close(self) -> None:
         """Nothing is kept open."""
 

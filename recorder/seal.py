@@ -139,7 +139,6 @@ class Sealer:
         self._places = Places(journal.directory)
         self._look_again = 0.0
         self._sync_next = 0.0
-        self._unnoted: list[int] = []
         self._settling: list[tuple[float, Path, int]] = []
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.faults: list[str] = []
@@ -223,12 +222,12 @@ class Sealer:
             settle(path for _, path, _ in due)
             # Before the journal may forget them: a kill must not lose their leaves.
             tell_ledger(self._journal.sessions, [path for _, path, _ in due])
+            note_sealed(self._journal.directory, [number for _, _, number in due])
         except OSError as error:
             # They stay in ``_waiting``, so that the journal keeps them too.
             self._fault(f"Logs could not be made durable: {error}")
             return
         for _, _, number in due:
-            self._unnoted.append(number)
             self._waiting.pop(number, None)
 
     def _delete_segments(self) -> None:
@@ -241,9 +240,6 @@ class Sealer:
         if not done:
             return
         try:
-            if self._unnoted:
-                note_sealed(directory, self._unnoted)
-                self._unnoted = []
             for number in done:
                 segment_path(directory, number).unlink(missing_ok=True)
         except OSError as error:

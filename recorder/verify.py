@@ -11,16 +11,27 @@ from recorder.log_reader import LogFile
 from recorder.reader import Recording
 from recorder.tally import Tally
 
+ANCHORED = "OK"
 OK = "OK-UNANCHORED"
 INCOMPLETE = "INCOMPLETE"
 CORRUPT = "CORRUPT"
 TAMPERED = "TAMPERED"
+UNKNOWN_KEY = "UNKNOWN-KEY"
+DELETED = "DELETED-BY-POLICY"
 
 SCOPE = (
     "internally consistent; not externally anchored: "
     "whoever could rewrite the whole file could have"
 )
-EXIT = {OK: 0, INCOMPLETE: 3, CORRUPT: 4, TAMPERED: 4}
+EXIT = {
+    ANCHORED: 0,
+    OK: 0,
+    DELETED: 0,
+    INCOMPLETE: 3,
+    CORRUPT: 4,
+    TAMPERED: 4,
+    UNKNOWN_KEY: 6,
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,19 +6,29 @@ import argparse
 from pathlib import Path
 
 from recorder import verify as checks
+from recorder.catalog import instant
 from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain, path_of_stdin
+from recorder.commands.trust import add_trust, trust_of
 from recorder.errors import FormatError, UnknownSessionError
+from recorder.evidence.judge import Judge, LedgerFault, has_ledger, unanchored
+from recorder.evidence.proof import check_proof
 from recorder.live import live_sessions
+from recorder.log_reader import LogFile
 from recorder.reader import every_log, open_recording
 from recorder.render import Printer, one_line
-from recorder.state import LOG_SUFFIX
+from recorder.state import LOG_SUFFIX, sessions_directory
 
 _STYLE = {
+    checks.ANCHORED: "green",
     checks.OK: "green",
+    checks.DELETED: "yellow",
     checks.INCOMPLETE: "yellow",
+    checks.UNKNOWN_KEY: "red",
     checks.CORRUPT: "red",
     checks.TAMPERED: "red",
 }
+_GRAVITY = (0, 1, 3, 6, 4)
+"""Exit codes, the worst last."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,78 +36,172 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser(
         "verify",
         help="check that recordings are what was written",
-        description="Checks every byte of recordings: checksums, the hash chain, the order of "
-        "records, byte counts. Exit code 0: good. 3: INCOMPLETE (an authentic beginning). "
-        "4: CORRUPT (damage) or TAMPERED (checksums hold, but parts do not belong together).",
+        description="Checks every byte of recordings (checksums, the hash chain, the order of "
+        "records, byte counts), and what the ledger says of them. OK: somebody outside vouches "
+        "for the ledger that has it. OK-UNANCHORED: nobody does. INCOMPLETE (3): an authentic "
+        "beginning. CORRUPT (4): damage. TAMPERED (4): altered, replaced, removed, or unknown to "
+        "the ledger. UNKNOWN-KEY (6): another ledger than the trusted one.",
     )
     parser.add_argument("id", metavar="ID", nargs="*", help="sessions, paths to Logs, or -")
-    parser.add_argument("--all", action="store_true", help="every recording in the state directory")
+    parser.add_argument(
+        "--all", action="store_true", help="every recording, and those that should be there"
+    )
+    parser.add_argument("--log", action="store_true", help="the ledger itself, all of it")
+    parser.add_argument(
+        "--proof",
+        type=Path,
+        metavar="FILE",
+        help="judge one copied Log by what recorder proof wrote",
+    )
+    add_trust(parser)
     add_json(parser)
     parser.set_defaults(do=run)
 
 
+class _Report:
+    """Prints verdicts, and remembers the worst."""
+
+    def __init__(self, json: bool) -> None:
+        self.out = Printer()
+        self.json = json
+        self.worst = OK
+        self.counts: dict[str, int] = {}
+        self.scopes: dict[str, int] = {}
+
+    def failed(self, code: int) -> None:
+        self.worst = max(self.worst, code, key=_GRAVITY.index)
+
+    def add(self, name: str, verdict: checks.Verdict) -> None:
+        self.failed(checks.EXIT[verdict.status])
+        self.counts[verdict.status] = self.counts.get(verdict.status, 0) + 1
+        self.scopes[verdict.scope] = self.scopes.get(verdict.scope, 0) + 1
+        if self.json:
+            self.out.json(
+                "verdict",
+                {
+                    "name": name,
+                    "session": verdict.session,
+                    "status": verdict.status,
+                    "message": verdict.message,
+                    "offset": verdict.offset,
+                    "good_records": verdict.records,
+                    "scope": verdict.scope,
+                },
+            )
+            return
+        where = "" if verdict.offset is None else f" at byte {verdict.offset}"
+        painted = self.out.paint(verdict.status, _STYLE[verdict.status])
+        shown = verdict.session or name
+        self.out.line(f"{one_line(shown)}: {painted}{where}: {one_line(verdict.message)}")
+
+    def close(self, ledger: str) -> int:
+        if not self.json and sum(self.counts.values()) > 1:
+            self.out.line(", ".join(f"{n} {status}" for status, n in sorted(self.counts.items())))
+        if not self.json and self.counts:
+            scopes = [scope for scope in self.scopes if scope]
+            if ledger and len(scopes) > 1:
+                scopes = [ledger]
+            for scope in scopes:
+                self.out.line(f"scope: {one_line(scope)}")
+        return self.worst
+
+
 def run(args: argparse.Namespace) -> int:
     """Verify what is named; the exit code is the worst."""
-    out = Printer()
-    if args.all == bool(args.id):
-        complain("name recordings, or give --all")
+    if not args.log and args.all == bool(args.id):
+        complain("name recordings, or give --all or --log")
         return USAGE
-    worst = OK
-    counts: dict[str, int] = {}
+    if args.proof is not None and (len(args.id) != 1 or args.trust is None):
+        complain("--proof judges one Log, by --trust ROOT.pub")
+        return USAGE
+    try:
+        trust = trust_of(args)
+    except ValueError as error:
+        complain(f"a key can't be used: {error}")
+        return ERROR
+    report = _Report(args.json)
+    if args.proof is not None:
+        path = path_of_stdin() if args.id[0] == "-" else Path(args.id[0])
+        report.add(args.id[0], check_proof(path, args.proof.read_bytes(), trust))
+        return report.close("")
+    judge: Judge | None = None
+    if has_ledger(args.dir):
+        try:
+            judge = Judge(args.dir, trust, deep=args.log)
+        except LedgerFault as fault:
+            where = "" if fault.leaf is None else f" at leaf {fault.leaf}"
+            verdict = checks.Verdict(fault.status, f"the ledger{where}: {fault.reason}", "")
+            report.add("ledger", verdict)
+    elif args.log:
+        complain(f"{args.dir} has no ledger")
+        return ERROR
+    if args.log and judge is not None:
+        _tell_ledger(report, judge)
     names = list(map(str, every_log(args.dir))) if args.all else args.id
     if args.all:
         sealed = {Path(name).stem for name in names}
         open_now = (s.header["session"] for s in live_sessions(args.dir / "journal"))
-        names += [session for session in open_now if session not in sealed]
+        names += [
+            session
+            for session in open_now
+            if session not in sealed and not (judge is not None and judge.sealed(session))
+        ]
     for name in names:
         try:
-            verdict = _verdict(args.dir, name)
+            report.add(name, _verdict(args.dir, name, judge))
         except UnknownSessionError as error:
+            gone = None if judge is None else judge.gone(name)
+            if gone is not None:
+                report.add(name, gone)
+                continue
             complain(str(error))
-            worst = max(worst, ERROR)
-            continue
-        counts[verdict.status] = counts.get(verdict.status, 0) + 1
-        worst = max(worst, checks.EXIT[verdict.status])
-        _tell(out, args, name, verdict)
-    if not args.json and len(names) > 1:
-        out.line(", ".join(f"{n} {status}" for status, n in sorted(counts.items())))
-    if not args.json and counts:
-        out.line(f"scope: {checks.SCOPE}")
-    return worst
+            report.failed(ERROR)
+    if args.all and judge is not None:
+        for verdict in judge.missing():
+            report.add(verdict.session, verdict)
+    ledger = (
+        ""
+        if judge is None
+        else f"by the ledger {judge.watch.chain.origin}; " + unanchored(judge.watch, judge.anchors)
+    )
+    return report.close(ledger)
 
 
-def _tell(out: Printer, args: argparse.Namespace, name: str, verdict: checks.Verdict) -> None:
-    if args.json:
-        out.json(
-            "verdict",
-            {
-                "name": name,
-                "session": verdict.session,
-                "status": verdict.status,
-                "message": verdict.message,
-                "offset": verdict.offset,
-                "good_records": verdict.records,
-                "scope": verdict.scope,
-            },
-        )
-        return
-    where = "" if verdict.offset is None else f" at byte {verdict.offset}"
-    painted = out.paint(verdict.status, _STYLE[verdict.status])
-    shown = verdict.session or name
-    out.line(f"{one_line(shown)}: {painted}{where}: {one_line(verdict.message)}")
+def _tell_ledger(report: _Report, judge: Judge) -> None:
+    watch = judge.watch
+    said = watch.checkpoint
+    message = f"{said.size} leaves, {len(watch.sessions)} sessions, epoch {said.epoch}"
+    message += f", signed {instant(said.at)}, {len(judge.anchors)} anchors"
+    for doubt in judge.doubts:
+        message += f"; {doubt}"
+    anchored = any(anchor.size == said.size for anchor in judge.anchors)
+    scope = f"the ledger {watch.chain.origin}: "
+    scope += "anchored whole" if anchored else unanchored(watch, judge.anchors)
+    status = checks.ANCHORED if anchored else checks.OK
+    report.add("ledger", checks.Verdict(status, message, "", scope=scope))
 
 
-def _verdict(state: Path, name: str) -> checks.Verdict:
+def _verdict(state: Path, name: str, judge: Judge | None) -> checks.Verdict:
     if name == "-":
         return checks.verify_file(path_of_stdin())
     if name.endswith(LOG_SUFFIX) or "/" in name or Path(name).is_file():
-        return checks.verify_file(Path(name))
+        path = Path(name)
+        inside = path.resolve().is_relative_to(sessions_directory(state).resolve())
+        if judge is None or not inside:
+            return checks.verify_file(path)
+        return judge.judge(path)
     try:
         recording = open_recording(state, name)
     except FormatError as error:
         kind = checks.INCOMPLETE if error.torn else checks.CORRUPT
         return checks.Verdict(kind, error.reason, name, error.offset)
     try:
+        if judge is not None and isinstance(recording, LogFile):
+            return judge.judge(recording.path)
+        if judge is not None and judge.sealed(str(recording.header["session"])):
+            found = judge.gone(str(recording.header["session"]))
+            if found is not None:  # the journal has it still, but its Log was there
+                return found
         return checks.verify(recording)
     finally:
         recording.close()

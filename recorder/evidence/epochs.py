@@ -14,6 +14,12 @@ from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 
 from recorder.evidence.leaves import Kind, Leaf, epoch_message, pack_fields
 from recorder.evidence.notes import ED25519, parse_verifier_key, verifier_key
@@ -114,6 +120,28 @@ def load_root(path: Path) -> bytes:
 def root_text(public: bytes) -> str:
     """What a ``root.pub`` holds."""
     return verifier_key(origin_of(public), public) + "\n"
+
+
+def write_root(directory: Path) -> tuple[Path, Path]:
+    """A new root key to be kept apart: ``root.key`` (PEM, mode 0600) and
+    ``root.pub``; ``FileExistsError`` rather than write over one."""
+    directory.mkdir(parents=True, exist_ok=True)
+    private, public = directory / "root.key", directory / "root.pub"
+    key = Ed25519PrivateKey.generate()
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    shown = root_text(key.public_key().public_bytes_raw()).encode()
+    for path, text, mode in ((private, secret, 0o600), (public, shown, 0o644)):
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(text)
+    return private, public
+
+
+def read_root(path: Path) -> Ed25519PrivateKey:
+    """The private key in a ``root.key``; ``ValueError``."""
+    key = load_pem_private_key(path.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ValueError(f"{path}: not an Ed25519 private key")
+    return key
 
 
 def key_path(directory: Path, number: int) -> Path:

@@ -133,7 +133,7 @@ def test_a_leaf_has_one_encoding() -> None:
 
 
 def test_names_tell_leaves_apart() -> None:
-    values = [
+    values: list[tuple[Kind, dict[str, int | str | bytes]]] = [
         (Kind.START, {"session": "A", "digest": bytes(32)}),
         (Kind.DELETION, {"session": "A", "root": bytes(32), "reason": ""}),
         (Kind.PART, {"session": "A", "part": 1, "root": bytes(32)}),
@@ -141,6 +141,6 @@ def test_names_tell_leaves_apart() -> None:
         (Kind.PART, {"session": "A1", "part": 2, "root": bytes(32)}),
         (Kind.GAP, {"session": "A", "reason": "x"}),
     ]
-    names = {name_of(kind, pack_fields(kind, dict(fields))) for kind, fields in values}
+    names = {name_of(kind, pack_fields(kind, fields)) for kind, fields in values}
     assert len(names) == len(values)
     assert name_of(Kind.HEARTBEAT, b"") is None

@@ -1,0 +1,138 @@
+"""Anchors: others' words that a checkpoint existed, beside the ledger.
+
+``anchors/<size>.note`` is a checkpoint as it was; ``<size>.cosignatures`` are
+a witness's lines over it, ``<size>.tsr`` an RFC 3161 response over SHA-256 of
+the note's bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from recorder.evidence import merkle
+from recorder.evidence.notes import (
+    COSIGNATURE,
+    Note,
+    NoteError,
+    cosigned_at,
+    parse_note,
+    parse_signatures,
+    parse_verifier_key,
+)
+from recorder.evidence.tiles import Tiles
+from recorder.evidence.tokens import TokenError, check_response
+from recorder.evidence.watch import LedgerFault, Watch, check_checkpoint
+
+
+class Anchor(NamedTuple):
+    """``size`` leaves existed at ``at`` (Unix nanoseconds), says ``by``."""
+
+    size: int
+    at: int
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """Whom to believe: the ledger's root key, a witness's verifier key, and
+    certificates (PEM) of time-stamping authorities. An anchor by somebody whose
+    key was not given anchors nothing: who rewrites a ledger can bring his own."""
+
+    root: bytes | None = None
+    witness: str | None = None
+    tsa: bytes | None = None
+
+
+def anchor_files(directory: Path) -> list[Path]:
+    """The checkpoints that were anchored, oldest first."""
+    return sorted((directory / "anchors").glob("[0-9]*.note"))
+
+
+def anchors_of(watch: Watch, trust: Trust) -> tuple[list[Anchor], list[str]]:
+    """The anchors that hold, and why others don't. ``LedgerFault`` when one
+    that holds contradicts the ledger: it was rewritten, or rolled back."""
+    found: list[Anchor] = []
+    doubts: list[str] = []
+    for path in anchor_files(watch.directory):
+        raw = path.read_bytes()
+        try:
+            note = parse_note(raw)
+            anchors, doubt = check_anchor(
+                note, raw, _bytes(path, ".cosignatures"), _bytes(path, ".tsr"), trust
+            )
+        except NoteError as error:
+            doubts.append(f"{path.name}: {error}")
+            continue
+        doubts += [f"{path.name}: {text}" for text in doubt]
+        if not anchors:
+            continue
+        size = anchors[0].size
+        if size > watch.checkpoint.size:
+            text = f"{anchors[0].by} vouched for {size} leaves; the ledger was rolled back to"
+            raise LedgerFault("TAMPERED", f"{text} {watch.checkpoint.size}", watch.checkpoint.size)
+        checkpoint = check_checkpoint(note, watch.chain)
+        tiles = Tiles(watch.directory, watch.checkpoint.size)
+        if merkle.root(tiles.node, size) != checkpoint.root:
+            text = f"the ledger is not that which {anchors[0].by} vouched for"
+            raise LedgerFault("TAMPERED", text)
+        found += anchors
+    return found, doubts
+
+
+def _bytes(path: Path, suffix: str) -> bytes | None:
+    try:
+        return path.with_suffix(suffix).read_bytes()
+    except FileNotFoundError:
+        return None
+
+
+def check_anchor(
+    note: Note, raw: bytes, cosignatures: bytes | None, response: bytes | None, trust: Trust
+) -> tuple[list[Anchor], list[str]]:
+    """What anchors the checkpoint ``note`` (whose bytes are ``raw``), and why
+    the rest does not."""
+    from recorder.evidence.notes import parse_checkpoint
+
+    size = parse_checkpoint(note.text).size
+    found: list[Anchor] = []
+    doubts: list[str] = []
+    if cosignatures is not None:
+        if not trust.witness:
+            doubts.append("cosigned by a witness whose key was not given")
+        else:
+            try:
+                at, name = read_cosignatures(note.text, cosignatures, trust.witness)
+                found.append(Anchor(size, at * 1_000_000_000, f"witness {name}"))
+            except NoteError as error:
+                doubts.append(str(error))
+    if response is not None:
+        if not trust.tsa:
+            doubts.append("time-stamped by an authority whose certificate was not given")
+        else:
+            try:
+                token = check_response(response, raw, trust.tsa)
+                found.append(Anchor(size, token.at, f"time-stamping authority {token.signer}"))
+            except TokenError as error:
+                doubts.append(f"its time stamp: {error}")
+    return found, doubts
+
+
+def read_cosignatures(text: str, lines: bytes, witness: str) -> tuple[int, str]:
+    """When the witness cosigned, and its name; ``NoteError``."""
+    name, kind, public = parse_verifier_key(witness)
+    if kind != COSIGNATURE:
+        raise NoteError("the witness's key is not one for cosignatures")
+    try:
+        signatures = parse_signatures(lines.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise NoteError("cosignatures are not UTF-8") from error
+    problem: NoteError | None = None
+    for who, raw in signatures:
+        if who == name:
+            try:
+                return cosigned_at(text, raw, name, public), name
+            except NoteError as error:
+                problem = error
+    raise problem or NoteError(f"witness {name} did not cosign it")
