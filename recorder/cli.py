@@ -12,6 +12,7 @@ from recorder.commands import (
     cat,
     diff,
     events,
+    export,
     grep,
     hold,
     keys,
@@ -69,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
         serve,
         tail,
         diff,
+        export,
     ):
         command.add(commands)
     for each in {id(choice): choice for choice in commands.choices.values()}.values():

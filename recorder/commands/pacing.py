@@ -48,9 +48,6 @@ class Keyboard:
 
     def key(self, seconds: float) -> str:
         """The next key within ``seconds``, "" for none."""
-        if not self.on:
-            time.sleep(seconds)
-            return ""
         ready, _, _ = select.select([sys.stdin], [], [], seconds)
         if not ready:
             return ""
@@ -98,6 +95,9 @@ class Pace:
             wait = min(wait, self._limit)
         if self._jumping or not self._speed:
             wait = 0.0
+        if not self._keyboard.on and wait > 0:
+            time.sleep(wait / self._speed)
+            return
         while wait > 0 or self._paused:
             began = time.monotonic()
             turn = _POLL if self._paused else min(_POLL, wait / self._speed)

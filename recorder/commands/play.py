@@ -90,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
     with Keyboard(out.terminal and (bool(factor) or args.step)) as keyboard:
         pace = Pace(factor, args.idle_time_limit, keyboard, begin, args.step)
         try:
-            return _play(args, out, pace)
+            return perform(args, out, pace)
         except Quit:
             out.line("(left)")
             return OK
@@ -100,7 +100,8 @@ def _nothing(_: str) -> None:
     """Before the place where to begin."""
 
 
-def _play(args: argparse.Namespace, out: Printer, pace: Pace) -> int:
+def perform(args: argparse.Namespace, out: Printer, pace: Pace) -> int:
+    """Play the session ``args.id`` on ``out``, with ``args.rows`` of each result."""
     recording = recording_of(args)
     about = describe(recording)
     who = f"{about.principal or '?'} on {about.target or '?'} ({about.protocol or '?'})"

@@ -141,7 +141,7 @@ def test_play_keeps_time(
     capfd: pytest.CaptureFixture[str], state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("recorder.commands.play.time.sleep", slept.append)
+    monkeypatch.setattr("recorder.commands.pacing.time.sleep", slept.append)
     run(capfd, state, "play", ULIDS[0])
     assert slept == []
     run(capfd, state, "play", ULIDS[0], "--speed", "2")
