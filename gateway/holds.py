@@ -246,9 +246,9 @@ class Holds:
 
 
 def _notice(approval: Approval, decision: Decision, waited: float) -> str:
-    who = " and ".join(
-        f"{need.count} of {', '.join(need.groups) or 'anyone'}" for need in decision.needs
-    )
+    # One approval counts for every rule that its giver may approve for.
+    needs = dict.fromkeys((need.count, need.groups) for need in decision.needs)
+    who = " and ".join(f"{count} of {', '.join(groups) or 'anyone'}" for count, groups in needs)
     since = f", {waited:.0f} s so far" if waited >= 1 else ""
     return f"waiting for approval {approval.id} from {who} ({decision.reason}){since}"
 

@@ -12,6 +12,7 @@ from gateway import holds
 from gateway.approvals import ApprovalState
 from gateway.holds import Holds
 from gateway.policy.principal import Principal
+from gateway.policy.verdicts import ApprovalNeed
 from gateway.store import StoreError
 from protocols.contract import Allow, Refuse
 
@@ -95,6 +96,16 @@ def relay(most: int = 20, alarms: list[str] | None = None) -> Any:
 
 COMMAND: Any = SimpleNamespace(number=1, text="x", parameters=(), digest=lambda *_: "d")
 DECISION: Any = SimpleNamespace(rules=("changes",), needs=(), reason="because")
+
+
+def test_rules_that_ask_the_same_of_the_same_are_told_once() -> None:
+    approval: Any = SimpleNamespace(id="AP-1")
+    one, same = (ApprovalNeed(name, ("leads",), 1, 60, "") for name in ("a", "b"))
+    two = ApprovalNeed("c", ("dba", "leads"), 2, 60, "")
+    decision: Any = SimpleNamespace(needs=(one, same, two), reason="why")
+    assert holds._notice(approval, decision, 0) == (
+        "waiting for approval AP-1 from 1 of leads and 2 of dba, leads (why)"
+    )
 
 
 def run(scene: Any) -> None:
