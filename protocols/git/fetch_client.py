@@ -71,7 +71,10 @@ class FetchClient:
         object format than the client's."""
         line = yield from self._line()
         if content(line) != b"version 2":
-            raise FetchFailed("the upstream does not speak git's protocol version 2")
+            raise FetchFailed(
+                "the upstream does not speak git's protocol version 2 "
+                "(sshd: AcceptEnv GIT_PROTOCOL)"
+            )
         capabilities: dict[bytes, bytes] = {}
         while (line := (yield from self._line())) != FLUSH:
             name, _, value = content(line).partition(b"=")

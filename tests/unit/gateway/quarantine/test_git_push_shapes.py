@@ -248,7 +248,7 @@ def test_an_upstream_that_speaks_an_older_version(lab: Lab, version: int) -> Non
     amend(lab)
     (seen,) = lab.look(lab.updates(main="HEAD"), version=version).updates
     assert (seen.forced, seen.whole, seen.lost_count) == (None, False, None)
-    assert "version 2" in seen.why
+    assert "version 2 (sshd: AcceptEnv GIT_PROTOCOL)" in seen.why
 
 
 def test_a_creation_that_nothing_is_known_of(lab: Lab) -> None:
