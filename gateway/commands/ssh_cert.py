@@ -85,8 +85,9 @@ def _run(arguments: argparse.Namespace) -> int:
         }
         print(json.dumps(told))
         return 0
-    left = max(1, round((issued.expires - world.wall()) / 60))
-    print(f"wrote {out}: {issued.key_id}, serial {issued.serial}, good for {left} min")
+    left = max(0, round(issued.expires - world.wall()))
+    lasts = f"{left} s" if left < 90 else f"{round(left / 60)} min"
+    print(f"wrote {out}: {issued.key_id}, serial {issued.serial}, good for {lasts}")
     options = f"-i {secret} -o IdentitiesOnly=yes -o CertificateFile={out}"
     print(f"next: GIT_SSH_COMMAND='ssh {options}' git clone {_example(config)}")
     return 0

@@ -86,6 +86,15 @@ def test_a_new_pair_and_json(home: Path, run: Run, capsys: pytest.CaptureFixture
     assert "exists; give it with --key" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("ttl", "told"), [("30s", "good for 30 s"), ("15m", "good for 15 min")])
+def test_how_long_it_lasts_is_told(
+    home: Path, run: Run, capsys: pytest.CaptureFixture[str], ttl: str, told: str
+) -> None:
+    assert run("--key", str(home / "ed25519.pub"), "--ttl", ttl) == 0
+    said = capsys.readouterr().out
+    assert told in said or told.replace("30", "29") in said
+
+
 def test_one_for_a_ticket_ends_with_it(
     home: Path, run: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
