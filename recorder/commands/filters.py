@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from recorder.catalog import VERDICT_NAMES, Line
 from recorder.commands.opening import complain
-from recorder.index.answer import Answer
+from recorder.index.answer import URL, Answer
 from recorder.index.wanted import Pattern, Wanted, Words
 
 _SPAN = re.compile(r"([0-9]{1,6})([smhdw])")
@@ -130,7 +131,12 @@ def wanted_of(args: argparse.Namespace, searched: Pattern | None = None) -> Want
 
 
 def answer(args: argparse.Namespace, searched: Pattern | None = None) -> Answer:
-    """The answer to them."""
+    """The answer to them. OSError when there is no state directory: nothing found in the
+    wrong place is no answer."""
+    if not args.dir.is_dir() and URL not in os.environ:
+        raise FileNotFoundError(
+            f"there is no state directory {args.dir}: name it with --dir or WIREWARDEN_STATE"
+        )
     return Answer(args.dir, wanted_of(args, searched), complain, args.no_index)
 
 

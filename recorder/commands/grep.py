@@ -45,7 +45,11 @@ def run(args: argparse.Namespace) -> int:
     elif args.text is None and args.verdict is None and args.rule is None:
         complain("name a PATTERN, or give --text, --verdict or --rule")
         return _TROUBLE
-    answers = answer(args, searched)
+    try:
+        answers = answer(args, searched)
+    except FileNotFoundError as error:
+        complain(str(error))
+        return _TROUBLE
     code = _NONE
     if args.sessions:
         for line in answers.lines(args.limit):
