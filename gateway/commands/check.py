@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sized
 
 from gateway.commands import CommandError, add_config, read_config
 from gateway.commands.serve import check_loadable
@@ -43,8 +44,12 @@ def run(arguments: argparse.Namespace) -> int:
     for warning in warnings[len(config.warnings) :]:
         print(f"warning: {warning}", file=sys.stderr)
     print(
-        f"{arguments.config}: good. {len(config.listeners)} listeners, "
-        f"{len(config.targets)} targets, {len(policy.rules)} rules, "
+        f"{arguments.config}: good. {_count(config.listeners, 'listener')}, "
+        f"{_count(config.targets, 'target')}, {_count(policy.rules, 'rule')}, "
         f"policy {policy.version[:12]}"
     )
     return 1 if arguments.strict and warnings else 0
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things)} {name}{'' if len(things) == 1 else 's'}"

@@ -64,6 +64,7 @@ class Secret:
             raise ReferenceInvalid(
                 "is not a secret reference; write ref+<scheme>://<path>, with one of the schemes "
                 + ", ".join(sorted(SCHEMES))
+                + ", such as ref+file:///run/secrets/key"
                 + " (a secret itself is never written in this file)"
             )
         self.scheme, self._path, self._key = match[1], match[2], match[3] or ""
