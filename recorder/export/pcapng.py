@@ -2,7 +2,7 @@
 SSH, in TCP segments that were never on a wire.
 
 Addresses are synthetic: the client is 10.0.0.1, the server 10.0.0.2 at the protocol's usual
-port, so that Wireshark picks its dissector. Where bytes are not on record a packet's comment says
+port, so that Wireshark picks its dissector. A request for TLS that was granted is left out. Where bytes are not on record a packet's comment says
 so; of PostgreSQL, a message of the same length stands there, so that what follows decodes.
 """
 
@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from protocols.postgres.messages import SSL_REQUEST
 from protocols.wire import Mark, Side
 from recorder.reader import Recording
 from recorder.streams import Hop, Piece, Streams
@@ -34,7 +35,7 @@ def pcapng(recording: Recording, leg: Side) -> Iterator[bytes]:
     yield _block(1, struct.pack("<HHI", _RAW_IP, 0, 0) + _option(2, b"wirewarden0")
                  + _option(3, about) + resolution + _option(0, b""))  # fmt: skip
     yield from flow.greet()
-    at = 0
+    at, asked, note = 0, -1, ""
     asks = Hop(leg, leg is Side.CLIENT)
     for item in Streams(recording).story(asks, Hop(leg, leg is Side.UPSTREAM)):
         if not isinstance(item, Piece):
@@ -47,8 +48,21 @@ def pcapng(recording: Recording, leg: Side) -> Iterator[bytes]:
         if raw is None:
             raw = _filler(protocol, ours, item)
             why = f"{item.length} bytes are not on record: {item.why}"
+        if protocol == "postgres" and ours and raw == SSL_REQUEST:
+            asked = at
+            continue
+        if asked >= 0 and not ours and raw == b"S":
+            # A dissector would look for TLS now; what is here was inside of it.
+            asked, note = -1, "SSLRequest and its answer are left out: this was inside TLS"
+            continue
+        if asked >= 0:
+            yield from flow.say(asked, True, SSL_REQUEST)
+            asked = -1
         for start in range(0, len(raw), _MOST):
-            yield from flow.say(at, ours, raw[start : start + _MOST], why)
+            yield from flow.say(at, ours, raw[start : start + _MOST], why or note)
+            note = ""
+    if asked >= 0:
+        yield from flow.say(asked, True, SSL_REQUEST)
     yield from flow.leave(at)
 
 

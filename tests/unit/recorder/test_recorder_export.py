@@ -120,6 +120,27 @@ def test_pcapng_cuts_long_runs(world: tuple[Path, Legs], tmp_path: Path) -> None
     assert max(sizes) <= 32_768
 
 
+def test_pcapng_leaves_out_the_way_into_tls(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path / "state", World(), sealer=True)
+    ask = bytes.fromhex("0000000804d2162f")
+    for number, answer in enumerate((b"S", b"N")):
+        log = journal.open(header(ULIDS[number]))
+        legs = Legs()
+        log.spans([legs.take(C, ask), legs.send(C, answer), legs.take(C, b"startup")])
+        log.end("closed", "done")
+        journal.flush()
+    journal.close()
+    said = []
+    for number in range(2):
+        out = tmp_path / f"{number}.pcapng"
+        words = ["--dir", str(tmp_path / "state"), "export", ULIDS[number], "--format", "pcapng"]
+        assert main([*words, "-o", str(out)]) == 0
+        said.append([p for p in packets(out.read_bytes()) if p.raw])
+    assert [p.raw for p in said[0]] == [b"startup"]
+    assert "inside TLS" in said[0][0].comment
+    assert [p.raw for p in said[1]] == [ask, b"N", b"startup"]
+
+
 def test_ndjson_is_shaped_as_ocsf(
     world: tuple[Path, Legs], capfd: pytest.CaptureFixture[str]
 ) -> None:
