@@ -124,6 +124,9 @@ def run(args: argparse.Namespace) -> int:
         path = path_of_stdin() if args.id[0] == "-" else Path(args.id[0])
         report.add(args.id[0], check_proof(path, args.proof.read_bytes(), trust))
         return report.close("")
+    if args.all and not args.dir.is_dir():
+        complain(f"there is no state directory {args.dir}: name it with --dir or WIREWARDEN_STATE")
+        return ERROR
     judge: Judge | None = None
     if has_ledger(args.dir):
         try:

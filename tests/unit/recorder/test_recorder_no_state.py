@@ -9,7 +9,9 @@ import pytest
 from recorder.cli import main
 
 
-@pytest.mark.parametrize(("command", "code"), [(["list"], 1), (["grep", "x"], 2)])
+@pytest.mark.parametrize(
+    ("command", "code"), [(["list"], 1), (["grep", "x"], 2), (["verify", "--all"], 1)]
+)
 def test_a_state_directory_that_is_not_there(
     command: list[str], code: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
