@@ -25,6 +25,7 @@ from recorder.commands import (
     serve,
     show,
     tail,
+    upload,
     verify,
 )
 from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, complain
@@ -67,6 +68,7 @@ def parser() -> argparse.ArgumentParser:
         replay,
         hold,
         prune,
+        upload,
         serve,
         tail,
         diff,

@@ -12,8 +12,10 @@ from recorder.catalog import Line, describe
 from recorder.errors import FormatError
 from recorder.evidence.inbox import deletion_leaf, hand_over, inbox_directory
 from recorder.holds import holds, locked
+from recorder.index.answer import home_of
 from recorder.live import live_sessions
 from recorder.log_reader import LogFile
+from recorder.recordings import Recordings
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
 from recorder.tombstones import Tombstone, put_tombstone, tombstones
@@ -31,20 +33,23 @@ class Choice:
 
 class Pruning:
     """One look at a state directory. ``delete_after`` stands for what the rules say of it, but
-    never for less than they keep."""
+    never for less than they keep. ``copies``: an object store that may have the Logs, too."""
 
     def __init__(
         self,
         state: Path,
         retention: Retention,
         by: str,
+        *,
         delete_after: timedelta | None = None,
         now: datetime | None = None,
+        copies: Recordings | None = None,
     ) -> None:
         self._state = state
         self._retention = retention
         self._by = by
         self._most = delete_after
+        self._copies = copies
         self._now = now or datetime.now(UTC)
         # Recovery would make their Logs again.
         journals = live_sessions(state / "journal")
@@ -100,7 +105,7 @@ class Pruning:
 
     def delete(self, choice: Choice) -> str:
         """Delete a session: its tombstone first. "" when it is done, else why not. Raises
-        ``HoldError``, ``TombstoneError``, ``OSError``."""
+        ``HoldError``, ``TombstoneError``, ``RecordingsError``, ``OSError``."""
         line = choice.line
         path = Path(line.path)
         with locked(self._state):
@@ -123,6 +128,10 @@ class Pruning:
             inbox = inbox_directory(self._state)
             if inbox.is_dir():
                 hand_over(inbox, [deletion_leaf(line.session, bytes.fromhex(root), choice.why)])
+            if self._copies is not None:
+                # First the copy: where that fails, the next run finds the session again.
+                place = path.relative_to(self._state).as_posix()
+                self._copies.delete(f"{home_of(self._state)}/{place}")
             os.unlink(path)
             fsync_directory(path.parent)
         return ""

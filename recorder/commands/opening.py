@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import os
 import shutil
 import sys
 import tempfile
 from pathlib import Path
 
+from recorder import recordings
+from recorder.errors import UnknownSessionError
 from recorder.index import answer
 from recorder.index.content import DamagedIndex
 from recorder.index.database import DatabaseTrouble
+from recorder.index.tables import Kept
 from recorder.reader import Recording, open_recording
+from recorder.recordings import RecordingsError, store_of_environment
 from recorder.state import LOG_SUFFIX
 
 OK, ERROR, USAGE, INCOMPLETE, DAMAGED, MISSING_KEY = 0, 1, 2, 3, 4, 6
@@ -50,7 +55,7 @@ def place_of(state: Path, name: str) -> str:
     to look for one in every folder is slow. Errs towards ``name``."""
     if name.endswith(LOG_SUFFIX) or not name.isalnum() or Path(name).exists():
         return name
-    if not (state / answer.NAME).exists():
+    if not (state / answer.NAME).exists() and answer.URL not in os.environ:
         return name
     index = answer.opened(state, complain)
     if index is None:
@@ -61,11 +66,30 @@ def place_of(state: Path, name: str) -> str:
         return name
     finally:
         index.database.close()
-    if len(found) != 1 or found[0].home != index.home:
+    if len(found) != 1:
         return name
+    if found[0].home != index.home:
+        return str(_fetched(name, found[0]))
     path = state / found[0].place
     # Only the whole of an id: a shorter one may be that of an open session, too.
     return str(path) if path.stem.upper() == name.upper() and path.exists() else name
+
+
+def _fetched(name: str, kept: Kept) -> Path:
+    """A copy of another gateway's Log, gone at exit."""
+    try:
+        store = store_of_environment()
+        if store is None:
+            raise UnknownSessionError(
+                f"{name} is of another gateway ({kept.home}), and {recordings.URL} names no store"
+            )
+        data = store.read(f"{kept.home}/{kept.place}")
+    except RecordingsError as error:
+        raise UnknownSessionError(f"{name} is of another gateway: {error}") from None
+    with tempfile.NamedTemporaryFile(suffix=LOG_SUFFIX, delete=False) as copy:
+        atexit.register(Path(copy.name).unlink, missing_ok=True)
+        copy.write(data)
+        return Path(copy.name)
 
 
 def complain(text: str) -> None:

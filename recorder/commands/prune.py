@@ -12,6 +12,7 @@ from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain
 from recorder.holds import HoldError
 from recorder.index.answer import Answer
 from recorder.prune import Choice, Pruning
+from recorder.recordings import RecordingsError, store_of_environment
 from recorder.render import Printer, amount, one_line
 from recorder.retention import Retention, RetentionError, Rule, load_retention, span
 from recorder.tombstones import TombstoneError
@@ -25,7 +26,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Deletes finished sessions that are older than [retention] in gateway.toml, or "
         "--delete-after, lets them be. Without --yes it only says what it would do. What is open, "
         "held, not sealed, or does not verify stays; a tombstone says what went, and by which rule "
-        "(recorder list --deleted).",
+        "(recorder list --deleted). Copies in WIREWARDEN_RECORDINGS go with them.",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the gateway.toml with the rules"
@@ -69,7 +70,13 @@ def run(args: argparse.Namespace) -> int:
             Rule(r.name, r.target, r.tag, max(r.keep, args.keep), r.delete_after)
             for r in rules.rules
         ))  # fmt: skip
-    pruning = Pruning(args.dir, rules, args.by or getpass.getuser(), args.delete_after)
+    by = args.by or getpass.getuser()
+    try:
+        copies = store_of_environment()
+    except RecordingsError as error:
+        complain(str(error))
+        return ERROR
+    pruning = Pruning(args.dir, rules, by, delete_after=args.delete_after, copies=copies)
     out = Printer()
     code, gone, size = OK, 0, 0
     lines = Answer(args.dir, wanted_of(args), complain).lines()
@@ -83,7 +90,7 @@ def run(args: argparse.Namespace) -> int:
                 gone += done.delete
                 size += length if done.delete else 0
             _tell(out, args, done)
-    except (HoldError, TombstoneError) as error:
+    except (HoldError, TombstoneError, RecordingsError) as error:
         complain(f"nothing more is deleted: {error}")
         code = ERROR
     if not args.json:
