@@ -7,6 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from gateway.config_table import Table
+from recorder.evidence.notes import COSIGNATURE, NoteError, parse_verifier_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,22 @@ def read_evidence(table: Table) -> EvidenceConfig:
         required=_flag(table, "required", plain.required),
         heartbeat=table.duration("heartbeat", plain.heartbeat),
         epoch=table.duration("epoch", plain.epoch),
+        witness=_url(table, "witness"),
+        witness_key=table.text("witness_key"),
+        tsa=_url(table, "tsa"),
+        tsa_ca=table.path("tsa_ca"),
         anchor=table.duration("anchor", plain.anchor),
     )
+    if evidence.witness and not evidence.witness_key:
+        table.error("witness_key", "is missing: the witness's answers could not be checked")
+    if evidence.witness_key:
+        try:
+            if parse_verifier_key(evidence.witness_key)[1] != COSIGNATURE:
+                table.error("witness_key", "is not a key for cosignatures")
+        except NoteError as error:
+            table.error("witness_key", f"can't be used: {error}")
+    if evidence.tsa and evidence.tsa_ca is None:
+        table.error("tsa_ca", "is missing: the authority's time stamps could not be checked")
     for key in ("heartbeat", "epoch", "anchor"):
         if getattr(evidence, key) < 1:
             table.error(key, "must be 1s or more")

@@ -19,6 +19,7 @@ from gateway.world import World
 from recorder import framing, records
 from recorder.errors import RecorderError
 from recorder.evidence.facts import header_digest
+from recorder.evidence.fetch import FetchError, ask_authority, ask_witness
 from recorder.evidence.inbox import (
     Item,
     hand_over,
@@ -29,6 +30,7 @@ from recorder.evidence.inbox import (
     start_leaf,
 )
 from recorder.evidence.ledger import BusyError, Ledger, LedgerError
+from recorder.evidence.notes import parse_checkpoint
 from recorder.journal import Journal
 from recorder.reader import every_log
 
@@ -55,6 +57,8 @@ class Notary:
         self._seen: dict[str, int] = {}
         self._told: set[str] = set()
         self._last = 0
+        self._anchored: dict[str, int] = {}
+        self._anchor_failed: dict[str, str] = {}
         inbox = inbox_directory(state)
         if config.enabled:
             inbox.mkdir(parents=True, exist_ok=True)
@@ -80,11 +84,14 @@ class Notary:
         and can't be kept."""
         if not self.config.enabled:
             return
-        while True:
-            await trio.to_thread.run_sync(self._tick_safely, journal())
-            if self.failed and self.config.required:
-                refuse()
-            await trio.sleep(TICK_SECONDS)
+        async with trio.open_nursery() as nursery:
+            if self.config.witness or self.config.tsa:
+                nursery.start_soon(self._anchor_now_and_then)
+            while True:
+                await trio.to_thread.run_sync(self._tick_safely, journal())
+                if self.failed and self.config.required:
+                    refuse()
+                await trio.sleep(TICK_SECONDS)
 
     def close(self) -> None:
         """Put in what came last, and let the ledger go."""
@@ -93,6 +100,40 @@ class Notary:
         if self._ledger is not None:
             self._ledger.close()
             self._ledger = None
+
+    async def _anchor_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(self.config.anchor)
+            # A service that hangs must not keep the worker from its end.
+            await trio.to_thread.run_sync(self.anchor, abandon_on_cancel=True)
+
+    def anchor(self) -> None:
+        """Have others vouch for the latest checkpoint. Runs in a thread; what
+        goes wrong is an alarm, once while it lasts."""
+        ledger = self._ledger
+        if ledger is None:
+            return  # another worker keeps it
+        directory, text = ledger.directory, ledger.note  # one look: it is replaced whole
+        note, size = text.encoded(), parse_checkpoint(text.text).size
+        config = self.config
+        for what in ("witness", "tsa"):
+            if not getattr(config, what) or self._anchored.get(what) == size:
+                continue
+            failed = ""
+            try:
+                if what == "witness":
+                    old = self._anchored.get(what, -1)
+                    ask_witness(directory, note, config.witness, config.witness_key, old)
+                elif config.tsa_ca is not None:
+                    ask_authority(directory, note, config.tsa, config.tsa_ca.read_bytes())
+                self._anchored[what] = size
+            except (FetchError, OSError) as error:
+                failed = str(error)
+            except Exception as error:
+                failed = f"{type(error).__name__}: {error}"
+            if failed != self._anchor_failed.get(what, ""):
+                self.alarm("evidence", f"{what}: {failed or 'anchors again'}")
+            self._anchor_failed[what] = failed
 
     def _tick_safely(self, journal: Journal | None) -> None:
         failed = ""

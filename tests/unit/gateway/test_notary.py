@@ -109,6 +109,23 @@ def test_what_was_there_before_is_taken_in(tmp_path: Path) -> None:
     assert leaves(tmp_path)[1:] == [(Kind.START, NAMES[0]), (Kind.END, NAMES[0])]
 
 
+def test_anchors_that_do_not_come_are_an_alarm(tmp_path: Path) -> None:
+    ca = tmp_path / "ca.pem"
+    ca.write_text("")
+    nowhere = "http://127.0.0.1:1/"
+    config = EvidenceConfig(witness=nowhere, witness_key="w", tsa=nowhere, tsa_ca=ca)
+    notary = Notary(config, tmp_path / "state", FixedWorld())
+    told: list[str] = []
+    notary.alarm = lambda what, text: told.append(text)
+    notary.anchor()
+    assert told == []
+    notary._tick_safely(None)
+    notary.anchor()
+    notary.anchor()
+    assert [text.partition(":")[0] for text in told] == ["witness", "tsa"]
+    notary.close()
+
+
 def test_a_failure_is_an_alarm_and_stops_nobody_unless_it_must(tmp_path: Path) -> None:
     world = FixedWorld()
     for required in (False, True):
