@@ -137,6 +137,9 @@ class _Reader:
             facts.approval = _held(fields)
         elif entry.kind == "refusal":
             facts.refusal = _text(fields, "reason") or facts.refusal
+        elif entry.kind == "aside":
+            # What only the operator was told: the upstream could not be reached at all.
+            facts.refusal = facts.refusal or _text(fields, "message")
         elif entry.kind == "identity":
             # Clients offer one key after another: those before the good one say nothing.
             others = [what for what in facts.refused if not what.startswith("key ")]

@@ -14,6 +14,7 @@ from typing import Final, NoReturn, TypeAlias, TypeVar
 
 from protocols.contract import Spool, SpoolFull
 from protocols.errors import WireError
+from protocols.git.advertisement import Advertisement
 from protocols.git.looking import Fetch
 from protocols.git.names import is_oid
 from protocols.git.pktline import DELIM, END, FLUSH, V2, Pkts, content, pkt
@@ -66,6 +67,24 @@ class FetchClient:
     def left(self) -> int:
         return self._left
 
+    def greet_or_list(self) -> Reading[dict[bytes, str] | None]:
+        """``greet``; or, of an upstream that speaks v0 or v1, which shows its refs by
+        itself, all of them. FetchFailed where they can't be read or are too many."""
+        line = yield from self._line()
+        if content(line) == b"version 2":
+            yield from self._capabilities()
+            return None
+        shown = Advertisement(1)
+        try:
+            shown.line(line)
+            while not shown.done:
+                shown.line((yield from self._line()))
+        except WireError as error:
+            raise FetchFailed("the upstream's refs can't be read") from error
+        if shown.error or not shown.whole:
+            raise FetchFailed("the upstream's refs can't be read")
+        return {ref: oid.decode() for ref, oid in shown.tips.items()}
+
     def greet(self) -> Reading[None]:
         """The capability advertisement. FetchFailed when it is not of v2, or of another
         object format than the client's."""
@@ -75,6 +94,9 @@ class FetchClient:
                 "the upstream does not speak git's protocol version 2 "
                 "(sshd: AcceptEnv GIT_PROTOCOL)"
             )
+        yield from self._capabilities()
+
+    def _capabilities(self) -> Reading[None]:
         capabilities: dict[bytes, bytes] = {}
         while (line := (yield from self._line())) != FLUSH:
             name, _, value = content(line).partition(b"=")

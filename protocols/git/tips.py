@@ -16,9 +16,9 @@ _REFS_MOST: Final = 200_000
 
 
 class Tips:
-    """A Talk with ``git-upload-pack`` (protocol v2). Its result: (ref, expected,
-    found) of every ref of ``updates`` that is elsewhere; all zeros for a ref that
-    is not there.  ``error`` when the upstream did not tell."""
+    """A Talk with ``git-upload-pack`` (v2, or what it shows by itself in v0 and v1).
+    Its result: (ref, expected, found) of every ref of ``updates`` that is elsewhere; all
+    zeros for a ref that is not there.  ``error`` when the upstream did not tell."""
 
     def __init__(self, updates: Iterable[RefUpdate], algorithm: str = "sha1") -> None:
         self._updates = tuple(updates)
@@ -77,9 +77,10 @@ class Tips:
             self._error = str(error)
 
     def _run(self) -> Generator[None, bytes | None, tuple[tuple[str, str, str], ...]]:
-        yield from self._client.greet()
+        refs = yield from self._client.greet_or_list()
         expected = {e.ref.encode("utf-8", "surrogateescape"): e for e in self._updates}
-        refs = yield from self._client.refs(expected, _REFS_MOST)
+        if refs is None:
+            refs = yield from self._client.refs(expected, _REFS_MOST)
         if any(ref in self._client.symbolic for ref in expected):
             raise FetchFailed("a ref has become a symbolic one")
         self._client.bye()

@@ -283,3 +283,23 @@ def test_tips_that_nobody_tells() -> None:
         talk.receive(Side.UPSTREAM, b"")
         assert talk.closing
         assert (talk.result, bool(talk.error)) == (None, True)
+
+
+@pytest.mark.parametrize("before", [b"", pkt(b"version 1\n")])
+def test_tips_of_an_upstream_that_only_shows_its_refs(before: bytes) -> None:
+    """sshd without ``AcceptEnv GIT_PROTOCOL``: v0 is all that upload-pack speaks."""
+    first = pkt(b"%b HEAD\0side-band-64k symref=HEAD:refs/heads/main\n" % OLD.encode())
+    for now, moved in ((OLD, ()), (NEW, (("refs/heads/main", OLD, NEW),))):
+        talk = Tips((MOVE,))
+        said = before + first + pkt(b"%b refs/heads/main\n" % now.encode()) + FLUSH
+        for at in range(0, len(said), 5):
+            talk.receive(Side.UPSTREAM, said[at : at + 5])
+        assert (talk.result, talk.error) == (moved, "")
+        assert b"".join(span.raw for span in talk.moves() if span.move is Move.SEND) == FLUSH
+
+
+def test_tips_that_are_cut_off_in_an_older_version() -> None:
+    talk = Tips((MOVE,))
+    talk.receive(Side.UPSTREAM, pkt(b"%b refs/heads/main\0side-band-64k\n" % OLD.encode()))
+    talk.receive(Side.UPSTREAM, b"")
+    assert (talk.result, bool(talk.error)) == (None, True)
