@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 from pathlib import Path
 
 from protocols.errors import WireError
 from protocols.wire import Side
 from recorder import keys
 from recorder.catalog import describe
-from recorder.commands import driving, target
+from recorder.commands import driving, replay_git, target
 from recorder.commands.opening import (
     DAMAGED,
     ERROR,
@@ -25,12 +26,13 @@ from recorder.commands.opening import (
 )
 from recorder.errors import FormatError, MissingKeyError
 from recorder.originals import Opener
+from recorder.reader import Recording
 from recorder.render import Printer, one_line
 from recorder.replay.compare import DECLARED, DEFAULT, Comparer
 from recorder.replay.engine import Replay
 from recorder.replay.login import Entry, Refused, compare_login
 from recorder.replay.messages import UnreadableError
-from recorder.replay.report import DIFFERENT, Item, Status
+from recorder.replay.report import DIFFERENT, Item, Status, Tally
 from recorder.replay.script import Script
 
 DIVERGED = 5
@@ -82,7 +84,11 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "have said of recorded commands: gateway policy replay.",
     )
     add_id(parser)
-    parser.add_argument("--to", type=where, required=True, metavar="HOST:PORT")
+    target_of = parser.add_mutually_exclusive_group(required=True)
+    target_of.add_argument("--to", type=where, metavar="HOST:PORT", help="a PostgreSQL server")
+    target_of.add_argument("--program", metavar="COMMAND",
+        help="of a git session: the service, such as 'git-upload-pack /srv/copy.git', or ssh with "
+        "it; for a push a copy from before it (and --i-understand-writes)")  # fmt: skip
     parser.add_argument("--i-understand-writes", action="store_true",
         help="go to another machine than this one")  # fmt: skip
     parser.add_argument("--read-only", action="store_true",
@@ -117,14 +123,17 @@ def run(args: argparse.Namespace) -> int:
     """Replay it."""
     recording = recording_of(args)
     about = describe(recording)
-    if about.protocol != "postgres":
-        complain(f"sessions of {one_line(about.protocol) or '?'} can't be replayed with --to")
+    if about.protocol != ("postgres" if args.to else "git-ssh"):
+        option = "--to" if args.to else "--program"
+        complain(f"sessions of {one_line(about.protocol) or '?'} can't be replayed with {option}")
         return USAGE
     try:
         opener = _opener(args, recording.header)
     except (OSError, ValueError, MissingKeyError) as error:
         complain(f"the key can't be used: {error}")
         return MISSING_KEY
+    if args.program:
+        return _git(args, recording, opener)
     try:
         if not args.i_understand_writes and not target.loopback(*args.to):
             complain(f"{args.to[0]} is not this machine, and a replay runs the recorded commands, "
@@ -140,6 +149,37 @@ def run(args: argparse.Namespace) -> int:
     except FormatError as error:
         complain(f"the recording breaks here: {error}")
         return INCOMPLETE if error.torn else DAMAGED
+
+
+def _git(args: argparse.Namespace, recording: Recording, opener: Opener | None) -> int:
+    try:
+        if replay_git.writes(recording) and not args.i_understand_writes:
+            complain("the recorded session is a push: --i-understand-writes makes it again")
+            return USAGE
+        found = replay_git.replayed(
+            recording, opener, args.program, args.timeout, args.exact
+        )  # fmt: skip
+    except (UnreadableError, ValueError, subprocess.SubprocessError) as error:
+        complain(str(error))
+        return ERROR
+    except FormatError as error:
+        complain(f"the recording breaks here: {error}")
+        return INCOMPLETE if error.torn else DAMAGED
+    out, tally = Printer(), Tally(exchanges=1)
+    for item in found:
+        tally.add(item)
+        if args.json and (args.all or item.status is not Status.EQUAL):
+            out.json("replay-item", {"session": recording.header["session"], **item.as_dict()})
+        elif not args.json and (args.all or item.status in DIFFERENT or item.message == "pack"):
+            for text in item.lines():
+                out.line(text)
+    if args.json:
+        out.json("replay-summary", {"session": recording.header["session"],
+                                    "program": args.program, **tally.as_dict()})  # fmt: skip
+    else:
+        counts = ", ".join(f"{n} {status.value}" for status, n in tally.counts.items() if n)
+        out.line(f"{tally.compared} lines and packs compared: {counts}")
+    return DIVERGED if tally.different else OK
 
 
 def _side(args: argparse.Namespace) -> Side:
