@@ -2,8 +2,9 @@
 SSH, in TCP segments that were never on a wire.
 
 Addresses are synthetic: the client is 10.0.0.1, the server 10.0.0.2 at the protocol's usual
-port, so that Wireshark picks its dissector. A request for TLS that was granted is left out. Where bytes are not on record a packet's comment says
-so; of PostgreSQL, a message of the same length stands there, so that what follows decodes.
+port, so that Wireshark picks its dissector. A request for TLS that was granted is left out.
+Where bytes are not on record a packet's comment says so; of PostgreSQL, a message of the same
+length stands there, so that what follows decodes.
 """
 
 from __future__ import annotations
