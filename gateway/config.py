@@ -18,6 +18,7 @@ from gateway.addresses import Address, Network
 from gateway.config_evidence import EvidenceConfig
 from gateway.secrets.references import Secret
 from recorder.retention import Retention
+from recorder.store import Store
 
 __all__ = [
     "Address",
@@ -203,6 +204,8 @@ class Config:
     evidence: EvidenceConfig = field(default_factory=EvidenceConfig)
     retention: Retention = field(default_factory=Retention)
     """For ``recorder prune``; the gateway itself deletes nothing."""
+    store: Store = field(default_factory=Store)
+    """For ``recorder``; the gateway itself writes to its state directory only."""
     warnings: tuple[str, ...] = ()
 
     @property

@@ -25,6 +25,8 @@ from gateway.config_table import Place, Report, Table
 from gateway.policy.lines import syntax_line
 from gateway.policy.words import nearest
 from recorder.retention import Wrong, read_retention
+from recorder.store import Wrong as Unfit
+from recorder.store import read_store
 
 _MOST_BYTES = 1 << 24
 """Of a configuration file; a larger one is not one."""
@@ -69,6 +71,10 @@ def _document(top: Table, path: Path) -> Config:
     retention = read_retention(top.raw("retention"), wrong)
     for place, message in wrong:
         top.report.error(("retention", *place), message)
+    unfit: Unfit = []
+    store = read_store(top.raw("store"), unfit)
+    for where, message in unfit:
+        top.report.error(("store", *where), message)
     limits = _limits(top.table("limits"))
     issuers = {n: read_issuer(n, t) for n, t in top.named("issuer").items()}
     principals = {n: read_principal(n, t) for n, t in top.named("principal").items()}
@@ -89,6 +95,7 @@ def _document(top: Table, path: Path) -> Config:
         recording=recording,
         evidence=evidence,
         retention=retention,
+        store=store,
         limits=limits,
         listeners=listeners,
         issuers=issuers,

@@ -12,9 +12,9 @@ import os
 import secrets
 from pathlib import Path
 
-URL = "WIREWARDEN_RECORDINGS"
-"""The variable that names the store. Credentials, region and endpoint are in AWS's own:
-``AWS_ACCESS_KEY_ID``, ``AWS_REGION``, ``AWS_ENDPOINT_URL``..."""
+from recorder.store import RECORDINGS, StoreError, store_of_environment
+
+URL = RECORDINGS
 MOST = 1 << 30
 """Bytes of an object that is fetched."""
 
@@ -118,7 +118,10 @@ def _first(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-def store_of_environment() -> Recordings | None:
-    """The store that ``URL`` names; None if it names none."""
-    url = os.environ.get(URL)
+def recordings_store() -> Recordings | None:
+    """The store that ``[store]`` or the environment names; None if neither does."""
+    try:
+        url = store_of_environment().recordings
+    except StoreError as error:
+        raise RecordingsError(str(error)) from None
     return Recordings(url) if url else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import atexit
-import os
 import shutil
 import sys
 import tempfile
@@ -17,8 +16,9 @@ from recorder.index.content import DamagedIndex
 from recorder.index.database import DatabaseTrouble
 from recorder.index.tables import Kept
 from recorder.reader import Recording, open_recording
-from recorder.recordings import RecordingsError, store_of_environment
+from recorder.recordings import RecordingsError, recordings_store
 from recorder.state import LOG_SUFFIX
+from recorder.store import StoreError, store_of_environment
 
 OK, ERROR, USAGE, INCOMPLETE, DAMAGED, MISSING_KEY = 0, 1, 2, 3, 4, 6
 
@@ -55,7 +55,7 @@ def place_of(state: Path, name: str) -> str:
     to look for one in every folder is slow. Errs towards ``name``."""
     if name.endswith(LOG_SUFFIX) or not name.isalnum() or Path(name).exists():
         return name
-    if not (state / answer.NAME).exists() and answer.URL not in os.environ:
+    if not (state / answer.NAME).exists() and not shared_index():
         return name
     index = answer.opened(state, complain)
     if index is None:
@@ -75,10 +75,18 @@ def place_of(state: Path, name: str) -> str:
     return str(path) if path.stem.upper() == name.upper() and path.exists() else name
 
 
+def shared_index() -> bool:
+    """Whether several gateways share one."""
+    try:
+        return bool(store_of_environment().index)
+    except StoreError:
+        return False
+
+
 def _fetched(name: str, kept: Kept) -> Path:
     """A copy of another gateway's Log, gone at exit."""
     try:
-        store = store_of_environment()
+        store = recordings_store()
         if store is None:
             raise UnknownSessionError(
                 f"{name} is of another gateway ({kept.home}), and {recordings.URL} names no store"

@@ -12,7 +12,7 @@ from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain
 from recorder.holds import HoldError
 from recorder.index.answer import Answer
 from recorder.prune import Choice, Pruning
-from recorder.recordings import RecordingsError, store_of_environment
+from recorder.recordings import RecordingsError, recordings_store
 from recorder.render import Printer, amount, one_line
 from recorder.retention import Retention, RetentionError, Rule, load_retention, span
 from recorder.tombstones import TombstoneError
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         ))  # fmt: skip
     by = args.by or getpass.getuser()
     try:
-        copies = store_of_environment()
+        copies = recordings_store()
     except RecordingsError as error:
         complain(str(error))
         return ERROR

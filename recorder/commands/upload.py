@@ -8,7 +8,7 @@ from recorder import recordings
 from recorder.commands.opening import DAMAGED, ERROR, OK, USAGE, complain
 from recorder.index.answer import home_of, opened
 from recorder.index.upkeep import day_folders
-from recorder.recordings import RecordingsError, store_of_environment
+from recorder.recordings import RecordingsError, recordings_store
 from recorder.render import Printer, amount
 from recorder.state import LOG_SUFFIX, sessions_directory
 from recorder.verify import CORRUPT, TAMPERED, verify_file
@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     if index is not None:
         index.database.close()
     try:
-        store = store_of_environment()
+        store = recordings_store()
         if store is None:
             complain(f"{recordings.URL} names no store")
             return USAGE

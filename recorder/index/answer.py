@@ -25,10 +25,10 @@ from recorder.index.tables import Index
 from recorder.index.upkeep import again, catch_up
 from recorder.index.wanted import Wanted
 from recorder.live import live_sessions
+from recorder.store import INDEX, StoreError, store_of_environment
 
 NAME = "index.db"
-URL = "WIREWARDEN_INDEX"
-"""The variable that names a shared index instead: ``postgresql://...``"""
+URL = INDEX
 _SLOW = 2.0
 """Seconds after which a catch-up says that it is at work."""
 _TROUBLE = (DatabaseTrouble, DamagedIndex, OSError)
@@ -42,7 +42,11 @@ def opened(state: Path, notice: Notice) -> Index | None:
     none. One that is damaged or of another version is built anew."""
     if not state.is_dir():
         return None
-    url = os.environ.get(URL)
+    try:
+        url = store_of_environment().index
+    except StoreError as error:
+        notice(f"without the index: {error}")
+        return None
     for last in (False, True):
         index: Index | None = None
         try:
@@ -123,12 +127,12 @@ def _progress(notice: Notice) -> Callable[[int], None]:
 def _mended(index: Index, state: Path, notice: Notice) -> None:
     """Make room for a new one."""
     try:
-        if os.environ.get(URL):
+        if index.home:
             index.forget()
         index.database.close()
     except DatabaseTrouble as error:
         notice(str(error))
-    if not os.environ.get(URL):
+    if not index.home:
         removed(state, notice)
 
 
@@ -221,8 +225,8 @@ def complain(text: str) -> None:
 def rebuilt(state: Path, notice: Notice) -> tuple[int, int, int] | None:
     """Build the index anew: sessions, pages, bytes. None, and a notice, if that fails."""
     index: Index | None = None
-    url = os.environ.get(URL)
     try:
+        url = store_of_environment().index
         if url:
             index = shared(url, state)
             index.forget()
@@ -233,7 +237,7 @@ def rebuilt(state: Path, notice: Notice) -> tuple[int, int, int] | None:
         if index is None:
             return None
         return *index.count(), index.database.size()
-    except _TROUBLE as error:
+    except (*_TROUBLE, StoreError) as error:
         notice(str(error))
         return None
     finally:

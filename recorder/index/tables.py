@@ -20,6 +20,8 @@ _MASK = (1 << _LOW) - 1
 _TOP = (1 << 63) - 1
 _FEW = 1000
 """Sessions of which all pages are looked at rather than asked for by their text."""
+_WORDS = 20_000
+"""Words whose numbers are remembered."""
 _BROKEN = ("with", "broken")
 _VERDICT_BITS = {verdict_word(number): 1 << number for number in range(4)}
 
@@ -62,6 +64,7 @@ class Index:
     def __init__(self, database: Database, home: str = "") -> None:
         self.database = database
         self.home = home
+        self._words: dict[tuple[str, str], int] = {}
 
     # -- upkeep ------------------------------------------------------------
 
@@ -131,8 +134,16 @@ class Index:
             self.database.run("delete from day where home = ?", [(self.home,)])
 
     def _word(self, kind: str, value: str) -> int | None:
+        known = self._words.get((kind, value))
+        if known is not None:
+            return known
         sql = "select id from word where kind = ? and value = ?"
-        return next((int(row[0]) for row in self.database.rows(sql, [kind, value])), None)
+        for (number,) in self.database.rows(sql, [kind, value]):
+            if len(self._words) >= _WORDS:
+                self._words.clear()
+            self._words[kind, value] = int(number)  # words are never deleted
+            return int(number)
+        return None
 
     def _free(self, table: str, began: int, start: int, step: int) -> int:
         number = began | (start & _MASK)

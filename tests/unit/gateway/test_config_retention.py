@@ -9,6 +9,7 @@ import pytest
 from test_config import SMALL
 
 from gateway.config import Config, ConfigErrors, load_config
+from recorder.store import Store, StoreError, store_of_environment
 
 RULES = """
 [retention]
@@ -42,3 +43,20 @@ def test_what_is_wrong_stops_the_start_with_its_line(tmp_path: Path) -> None:
     line = (SMALL + RULES).splitlines().index('delete_after = "400d"') + 1
     assert f"gateway.toml:{line}: retention.delete_after is less than keep" in text
     assert "retention.rule[0].tags is not a known key" in text
+
+
+def test_a_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WIREWARDEN_INDEX", "WIREWARDEN_RECORDINGS"):
+        monkeypatch.delenv(name, raising=False)
+    told = '[store]\nindex = "postgresql://db/audit"\nrecordings = "s3://audit/logs"\n'
+    config = load(tmp_path, told)
+    assert config.store == Store("postgresql://db/audit", "s3://audit/logs")
+    monkeypatch.setenv("WIREWARDEN_CONFIG", str(config.path))
+    assert store_of_environment() == config.store
+    monkeypatch.setenv("WIREWARDEN_INDEX", "postgresql://other")
+    assert store_of_environment().index == "postgresql://other"
+    with pytest.raises(ConfigErrors, match=r"store\.index must be"):
+        load(tmp_path, told.replace("postgresql", "mysql"))
+    monkeypatch.setenv("WIREWARDEN_CONFIG", str(tmp_path / "none.toml"))
+    with pytest.raises(StoreError):
+        store_of_environment()

@@ -20,7 +20,7 @@ from gateway.demo.postgres import Server
 from recorder.index import answer
 from recorder.index.wanted import Wanted
 from recorder.prune import Pruning
-from recorder.recordings import URL, Recordings, RecordingsError, store_of_environment
+from recorder.recordings import URL, Recordings, RecordingsError, recordings_store
 from recorder.retention import Retention
 
 boto3 = pytest.importorskip("boto3")
@@ -151,7 +151,7 @@ def test_prune_deletes_the_copy_too(
     later = datetime.fromtimestamp(WALL / 1e9, UTC) + timedelta(days=9)
     state = Pruning(
         tmp_path, Retention(), "ann", delete_after=timedelta(days=1), now=later,
-        copies=store_of_environment(),
+        copies=recordings_store(),
     )  # fmt: skip
     lines = answer.Answer(tmp_path, Wanted(), print).lines()
     chosen = [choice for choice in state.choices(lines) if choice.delete]
