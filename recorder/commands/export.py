@@ -7,6 +7,7 @@ import io
 import json
 import sys
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import BinaryIO
 
@@ -14,6 +15,7 @@ from protocols.wire import Side
 from recorder.catalog import describe
 from recorder.commands.opening import (
     DAMAGED,
+    ERROR,
     INCOMPLETE,
     OK,
     USAGE,
@@ -24,11 +26,16 @@ from recorder.commands.opening import (
 from recorder.commands.pacing import Keyboard, Pace
 from recorder.commands.play import perform
 from recorder.errors import FormatError
-from recorder.export import asciicast, ocsf, pcapng
+from recorder.evidence.inbox import ledger_directory
+from recorder.evidence.judge import has_ledger
+from recorder.evidence.proof import make_proof
+from recorder.evidence.watch import LedgerFault, Watch
+from recorder.export import asciicast, bundle, ocsf, pcapng
+from recorder.live import LiveSession
 from recorder.reader import Recording
 from recorder.render import Printer, jsonable, one_line
 
-FORMATS = ("ndjson", "asciicast", "pcapng")
+FORMATS = ("ndjson", "asciicast", "pcapng", "bundle")
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -39,7 +46,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="ndjson: one OCSF 1.1 event per command (Datastore Activity, of git API "
         "Activity), for SIEMs. asciicast: what recorder play shows, for asciinema (v2). pcapng: "
         "one leg's bytes as TCP, for Wireshark (without TLS, addresses made up; what is not on "
-        "record is zeros, with a comment). Nothing behind masks is in any of them.",
+        "record is zeros, with a comment). Nothing behind masks is in these. bundle: a tar of "
+        "the Log as it is, its proof from the ledger, its commands as ndjson, and how to verify it "
+        "elsewhere (exit code 3: without a proof).",
     )
     add_id(parser)
     parser.add_argument("--format", choices=FORMATS, required=True)
@@ -51,10 +60,13 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write it."""
-    if args.output is None and args.format == "pcapng" and sys.stdout.isatty():
-        complain("pcapng is no text: give -o FILE, or redirect it")
+    if args.output is None and args.format in ("pcapng", "bundle") and sys.stdout.isatty():
+        complain(f"{args.format} is no text: give -o FILE, or redirect it")
         return USAGE
     recording = recording_of(args)
+    if args.format == "bundle" and isinstance(recording, LiveSession):
+        complain("the session has no Log yet: it goes on, or waits to be sealed")
+        return ERROR
     if args.output is None:
         return _write(args, recording, sys.stdout.buffer)
     with args.output.open("xb") as out:
@@ -70,6 +82,9 @@ def _write(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int
         complain(f"the recording breaks here: {error}")
         return INCOMPLETE if error.torn else DAMAGED
     out.flush()
+    if args.format == "bundle" and not args.proven:
+        complain("the ledger proves nothing of this session: the bundle verifies unanchored only")
+        return INCOMPLETE
     end = recording.peek_end()
     if end is None or end.status == "recovered":
         complain("the session has no regular end: there may have been more")
@@ -80,6 +95,9 @@ def _write(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int
 def _pieces(args: argparse.Namespace, recording: Recording) -> Iterator[bytes]:
     if args.format == "pcapng":
         yield from pcapng.pcapng(recording, Side.CLIENT if args.leg == "client" else Side.UPSTREAM)
+        return
+    if args.format == "bundle":
+        yield _bundle(args, recording)
         return
     if args.format == "ndjson":
         for event in ocsf.events(recording):
@@ -94,6 +112,26 @@ def _pieces(args: argparse.Namespace, recording: Recording) -> Iterator[bytes]:
     wall = int(recording.header["wall"])
     for line in asciicast.asciicast(title, wall, sheet.lines):
         yield line.encode() + b"\n"
+
+
+def _bundle(args: argparse.Namespace, recording: Recording) -> bytes:
+    session = str(recording.header["session"])
+    proof: bytes | None = None
+    try:
+        if has_ledger(args.dir):
+            proof = make_proof(Watch(ledger_directory(args.dir)), session)
+    except LedgerFault as fault:
+        complain(f"the ledger is {fault.status}: {fault.reason}")
+    args.proven = proof is not None
+    events = b"".join(
+        json.dumps(jsonable(event), separators=(",", ":")).encode() + b"\n"
+        for event in ocsf.events(recording)
+    )
+    return bundle.bundle(
+        session, recording.path.read_bytes(), proof, events,
+        files("recorder").joinpath("evidence", "independent_verifier.py"),
+        int(recording.header["wall"]) // 10**9,
+    )  # fmt: skip
 
 
 class _Clock(Pace):

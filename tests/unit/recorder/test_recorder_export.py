@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import struct
+import subprocess
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -184,3 +186,27 @@ def test_asciicast_is_what_play_shows(
     assert [text.removesuffix("\r\n") for _, _, text in lines] == shown
     assert [at for at, _, _ in lines] == sorted(at for at, _, _ in lines)
     assert {kind for _, kind, _ in lines} == {"o"}
+
+
+def test_a_bundle_verifies_elsewhere(
+    world: tuple[Path, Legs], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "x.tar"
+    words = ["--dir", str(world[0]), "export", ULIDS[0], "--format", "bundle"]
+    # This state has no ledger: the bundle says so, and holds the Log all the same.
+    assert main([*words, "-o", str(out)]) == 3
+    assert "unanchored" in capfd.readouterr().err
+    again = tmp_path / "y.tar"
+    assert main([*words, "-o", str(again)]) == 3
+    assert out.read_bytes() == again.read_bytes()
+    elsewhere = tmp_path / "elsewhere"
+    with tarfile.open(out) as tar:
+        tar.extractall(elsewhere, filter="data")
+    folder = elsewhere / ULIDS[0]
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
+    log = folder / f"{ULIDS[0]}.agr"
+    assert log.read_bytes() == next(world[0].rglob(f"{ULIDS[0]}.agr")).read_bytes()
+    assert main(["--dir", str(elsewhere), "verify", str(log)]) == 0
+    assert len((folder / "commands.ndjson").read_text().splitlines()) == 5
+    readme = (folder / "README.txt").read_text()
+    assert f"recorder verify {ULIDS[0]}.agr" in readme
