@@ -14,7 +14,7 @@ _README = """\
 One recorded session of a Wirewarden gateway: {session}
 
     {session}.agr     the Log, as it lies in the gateway's state directory
-{proof}    commands.ndjson                    its commands as OCSF 1.1 events (derived: not evidence)
+{proof}    commands.ndjson                    its commands as OCSF events (derived: no evidence)
     SHA256SUMS                         of these files: against accidents, not against forgers
 
 Check it with the gateway's root public key (ROOT.pub), which must reach you another way:
