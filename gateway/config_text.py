@@ -22,6 +22,17 @@ originals = "withhold"       # of masked values: "withhold", or "seal" to the au
 low_water = "1GiB"           # less free space: no new sessions
 critical = "256MiB"          # less still: open sessions end
 
+[evidence]                   # the ledger that vouches for recordings (recorder verify)
+enabled = true
+required = false             # true: serve nobody while it can't be written
+heartbeat = "60s"            # an idle ledger says that it lives
+epoch = "1h"                 # how long a key signs before it is erased
+#witness = "https://witness.example.com"    # cosigns checkpoints (C2SP tlog-witness)
+#witness_key = "witness.example.com/w1+7e6f4aaa+BNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea"
+#tsa = "https://tsa.example.com"            # time-stamps them (RFC 3161)
+#tsa_ca = "tsa-ca.pem"
+anchor = "60s"               # how often they are asked at most
+
 [limits]
 connections = 1000           # in each worker
 per_address = 200

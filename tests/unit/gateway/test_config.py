@@ -417,7 +417,14 @@ def test_the_example_loads_with_everything_switched_on(
         monkeypatch.setattr("protocols.NAMES", (*protocols.NAMES, "git-ssh"))
         monkeypatch.setattr("protocols.load", lambda name: ssh if name == "git-ssh" else load(name))
     (tmp_path / "policy.toml").write_text(gateway.config_text.POLICY)
-    for name in ("gateway.crt", "gateway.key", "upstream-ca.crt", "auditor.pub", "ssh_host_key"):
+    for name in (
+        "gateway.crt",
+        "gateway.key",
+        "upstream-ca.crt",
+        "auditor.pub",
+        "ssh_host_key",
+        "tsa-ca.pem",
+    ):
         (tmp_path / name).write_text("-")
     key = "AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
     (tmp_path / "known_hosts").write_text(f"github.com ssh-ed25519 {key}\n")
