@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
+from importlib.metadata import entry_points
 from pathlib import Path
 
 from protocols.errors import WireError
@@ -89,6 +91,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     target_of.add_argument("--program", metavar="COMMAND",
         help="of a git session: the service, such as 'git-upload-pack /srv/copy.git', or ssh with "
         "it; for a push a copy from before it (and --i-understand-writes)")  # fmt: skip
+    target_of.add_argument("--policy", type=Path, metavar="FILE",
+        help="send nothing: judge its commands by this policy (gateway policy replay)")  # fmt: skip
     parser.add_argument("--i-understand-writes", action="store_true",
         help="go to another machine than this one")  # fmt: skip
     parser.add_argument("--read-only", action="store_true",
@@ -121,6 +125,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay it."""
+    if args.policy is not None:
+        return _policy(args)
     recording = recording_of(args)
     about = describe(recording)
     if about.protocol != ("postgres" if args.to else "git-ssh"):
@@ -149,6 +155,17 @@ def run(args: argparse.Namespace) -> int:
     except FormatError as error:
         complain(f"the recording breaks here: {error}")
         return INCOMPLETE if error.torn else DAMAGED
+
+
+def _policy(args: argparse.Namespace) -> int:
+    """Policies are the gateway's: it is asked by its own command, where it is installed."""
+    words = ["policy", "replay", str(args.policy), "--session", args.id, "--dir", str(args.dir)]
+    words += ["--all"] * args.all + ["--json"] * args.json
+    for found in entry_points(group="console_scripts", name="gateway"):
+        code: int = found.load()(words)
+        return code
+    complain(f"the gateway is not installed here; where it is: gateway {shlex.join(words)}")
+    return ERROR
 
 
 def _git(args: argparse.Namespace, recording: Recording, opener: Opener | None) -> int:

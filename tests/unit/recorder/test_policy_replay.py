@@ -13,6 +13,7 @@ from gateway.cli import main
 from gateway.commands.policy_replay import git_line
 from gateway.policy.verdicts import Verdict
 from protocols import load
+from recorder.cli import main as recorder
 from recorder.records import Event
 
 POLICY = """
@@ -117,3 +118,15 @@ def test_a_push_is_judged_by_its_events() -> None:
         (part,) = load("git-ssh").parts(git_line(text, []))
         assert part.action == f"git.{text.split()[0]}"
         assert part.facts["repo"] == "org/repo"
+
+
+def test_recorder_replay_asks_the_gateway(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = state.parent / "new.toml"
+    path.write_text(POLICY)
+    words = ["--dir", str(state), "replay", "--policy", str(path), "--json"]
+    assert recorder([*words, ULIDS[0]]) == 0
+    assert recorder([*words, ULIDS[1]]) == 5
+    told = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [v["session"] for v in told if v["schema"] == "wirewarden.policy-replay-item/1"] == [
+        ULIDS[1]
+    ]
