@@ -11,7 +11,7 @@ from recorder.errors import FormatError
 from recorder.evidence.anchors import Anchor, Trust, anchors_of
 from recorder.evidence.facts import header_digest
 from recorder.evidence.inbox import inbox_directory, ledger_directory, read_items, waiting
-from recorder.evidence.leaves import unpack_fields
+from recorder.evidence.leaves import Kind, unpack_fields
 from recorder.evidence.watch import Entry, LedgerFault, Watch
 from recorder.framing import FILE_HEADER
 from recorder.live import live_sessions
@@ -37,6 +37,7 @@ class Judge:
         self.watch = Watch(ledger_directory(state), trust.root, deep)
         self.anchors, self.doubts = anchors_of(self.watch, trust)
         self._underway: set[str] | None = None
+        self._deleting: set[str] = set()
 
     @property
     def underway(self) -> set[str]:
@@ -54,6 +55,8 @@ class Judge:
                 except (OSError, FormatError):
                     continue
                 for kind, fields in items:
+                    if kind is Kind.DELETION:
+                        self._deleting.add(str(unpack_fields(kind, fields)["session"]))
                     found.add(str(unpack_fields(kind, fields).get("session", "")))
             self._underway = found
         return self._underway
@@ -114,6 +117,9 @@ class Judge:
         if entry.deletion is not None:
             index, leaf = entry.deletion
             message = f"deleted {instant(leaf.at)}: {leaf.text('reason')} (leaf {index})"
+            return Verdict(checks.DELETED, message, session, scope=scope)
+        if session in self.underway and session in self._deleting:
+            message = "deleted; the ledger does not have its tombstone yet"
             return Verdict(checks.DELETED, message, session, scope=scope)
         place = entry.start or entry.end or next(iter(entry.parts.values()))
         message = f"removed: the ledger has it from {instant(place[1].at)} (leaf {place[0]})"
