@@ -6,28 +6,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
+from typing import Final
 
-from recorder.commands import (
-    cat,
-    diff,
-    events,
-    export,
-    grep,
-    hold,
-    keys,
-    listing,
-    play,
-    proof,
-    prune,
-    reindex,
-    replay,
-    serve,
-    show,
-    tail,
-    upload,
-    verify,
-)
 from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, complain
 from recorder.errors import FormatError, UnknownSessionError
 
@@ -42,8 +24,47 @@ raw bytes: redirect it).
 """
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command line."""
+_MODULES: Final = {
+    "list": "listing",
+    "ls": "listing",
+    "show": "show",
+    "events": "events",
+    "play": "play",
+    "cat": "cat",
+    "verify": "verify",
+    "proof": "proof",
+    "grep": "grep",
+    "keys": "keys",
+    "reindex": "reindex",
+    "replay": "replay",
+    "hold": "hold",
+    "prune": "prune",
+    "upload": "upload",
+    "serve": "serve",
+    "tail": "tail",
+    "diff": "diff",
+    "export": "export",
+}
+"""Where each command is, in the order of the help."""
+
+
+def needed(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The modules that ``arguments`` need: that of the command they name. Some bring
+    the parsers of whole protocols, which others should not wait for."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--dir":
+            next(words, "")
+        elif word in _MODULES:
+            return (_MODULES[word],)
+        elif not word.startswith("--dir="):
+            break
+    return tuple(dict.fromkeys(_MODULES.values()))
+
+
+def parser(modules: Sequence[str] | None = None) -> argparse.ArgumentParser:
+    """The command line, with the commands of ``modules`` (all)."""
+    modules = needed(()) if modules is None else modules
     top = argparse.ArgumentParser(
         prog="recorder",
         description="Lists, shows, plays, searches and verifies recorded sessions.",
@@ -54,27 +75,8 @@ def parser() -> argparse.ArgumentParser:
     usual = Path(os.environ.get("WIREWARDEN_STATE") or "wirewarden-state")
     top.add_argument("--dir", type=Path, default=usual, metavar="DIR", help=about_dir)
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for command in (
-        listing,
-        show,
-        events,
-        play,
-        cat,
-        verify,
-        proof,
-        grep,
-        keys,
-        reindex,
-        replay,
-        hold,
-        prune,
-        upload,
-        serve,
-        tail,
-        diff,
-        export,
-    ):
-        command.add(commands)
+    for name in modules:
+        import_module(f"recorder.commands.{name}").add(commands)
     for each in {id(choice): choice for choice in commands.choices.values()}.values():
         each.add_argument(
             "--dir", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=about_dir
@@ -84,7 +86,8 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    args = parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    args = parser(needed(words)).parse_args(words)
     try:
         code: int = args.do(args)
         sys.stdout.flush()

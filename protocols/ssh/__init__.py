@@ -1,23 +1,19 @@
-"""git over SSH (RFC 4251 to 4254 below, git's own protocol above)."""
+"""git over SSH (RFC 4251 to 4254 below, git's own protocol above).
+
+``KIND`` is made when it is asked for: who only reads frames needs no lanes.
+"""
 
 from __future__ import annotations
 
-from protocols.contract import ProtocolKind
-from protocols.git.facts import parts
-from protocols.git.words import ACTIONS, FACTS
-from protocols.ssh.conversation import SshConversation
+from typing import TYPE_CHECKING
 
-KIND = ProtocolKind(
-    name="git-ssh",
-    family="git",
-    actions=ACTIONS,
-    facts=FACTS,
-    settings={"root": str, "host_keys": tuple, "max_pack": int, "push_options": tuple},
-    can_hold=True,
-    can_mask=True,
-    start=SshConversation,
-    parts=parts,
-    port=22,
-    carrier="ssh",
-    keepalive=4.0,
-)
+if TYPE_CHECKING:
+    from protocols.contract import ProtocolKind
+
+
+def __getattr__(name: str) -> ProtocolKind:
+    if name == "KIND":
+        from protocols.ssh.kind import KIND
+
+        return KIND
+    raise AttributeError(name)

@@ -22,7 +22,6 @@ from recorder.evidence.notes import (
     parse_verifier_key,
 )
 from recorder.evidence.tiles import Tiles
-from recorder.evidence.tokens import TokenError, check_response
 from recorder.evidence.watch import LedgerFault, Watch, check_checkpoint
 
 
@@ -111,6 +110,9 @@ def check_anchor(
         if not trust.tsa:
             doubts.append("time-stamped by an authority whose certificate was not given")
         else:
+            # Its parsers take a third of a second to load, and most look at no token.
+            from recorder.evidence.tokens import TokenError, check_response
+
             try:
                 token = check_response(response, raw, trust.tsa)
                 found.append(Anchor(size, token.at, f"time-stamping authority {token.signer}"))

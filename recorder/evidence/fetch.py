@@ -16,7 +16,6 @@ from recorder.evidence import merkle
 from recorder.evidence.anchors import read_cosignatures
 from recorder.evidence.notes import NoteError, parse_checkpoint, parse_note, to_base64
 from recorder.evidence.tiles import Tiles, TilesError, put
-from recorder.evidence.tokens import TokenError, check_response, request
 from recorder.segment import fsync_directory
 
 TIMEOUT = 10.0
@@ -88,6 +87,9 @@ def ask_witness(directory: Path, note: bytes, url: str, key: str, old: int = -1)
 def ask_authority(directory: Path, note: bytes, url: str, authorities: bytes) -> int:
     """A time stamp over the checkpoint ``note``; its size. ``FetchError``,
     ``OSError``."""
+    # Its parsers take a third of a second to load, and most gateways ask nobody.
+    from recorder.evidence.tokens import TokenError, check_response, request
+
     nonce = secrets.randbits(64)
     status, answer = _post(url, request(note, nonce), "application/timestamp-query")
     if status != 200:
