@@ -170,7 +170,8 @@ def git_gateways(
             stack.stop()
 
 
-@pytest.fixture(scope="module", params=["direct", "gateway"])
+# The direct route proves the tests themselves.
+@pytest.fixture(scope="module", params=[pytest.param("direct", marks=pytest.mark.deep), "gateway"])
 def route(
     request: pytest.FixtureRequest,
     git_server: SshServer,

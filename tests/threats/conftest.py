@@ -10,7 +10,8 @@ from typing import Any
 import psycopg
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 from audit import audit
 from git_kit import Attack, witness_script
@@ -203,3 +204,10 @@ def door(_door: GateDoor) -> GateDoor:
     """The SSH door of a gateway that allows everything; nothing was heard yet."""
     _door.forget()
     return _door
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A module's tests share a gateway: one worker runs them all."""
+    for item in items:
+        if item.path.parent == HERE and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
