@@ -10,8 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(Path(__file__).parent))
 
 from audit import audit
 from git_kit import Attack, witness_script
@@ -22,6 +21,8 @@ from stack import Stack
 
 from gateway.demo.postgres import NoServer, Server
 from gateway.demo.ssh_server import SshServer
+
+HERE = Path(__file__).parent
 
 READERS = """
 version = 1
