@@ -175,7 +175,7 @@ class Attack:
         head = advertised(process.stdout) if polite else b""
         try:
             try:
-                for at in range(0, len(stdin), piece or len(stdin)):
+                for at in range(0, len(stdin), piece or len(stdin) or 1):
                     process.stdin.write(stdin[at : at + piece] if piece else stdin)
                     process.stdin.flush()
                     time.sleep(0.001 if piece else 0)

@@ -22,8 +22,11 @@ bad = []
 def hook(event, args):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.sendto", "socket.bind",
                  "subprocess.Popen", "os.system", "os.posix_spawn", "os.fork"):
-        if event == "subprocess.Popen" and "ldconfig" in str(args[0]):
-            return  # ctypes.util.find_library, of the standard library
+        asked = str(args[:2])
+        if event == "subprocess.Popen" and any(
+            sign in asked for sign in ("ldconfig", "-loqs", "-lliboqs")
+        ):
+            return  # ctypes.util.find_library: asyncssh looks for a library that may be there
         bad.append((event, repr(args)[:200]))
 sys.addaudithook(hook)
 import importlib, pkgutil
