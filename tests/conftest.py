@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -41,6 +42,12 @@ INSERT INTO orders SELECT n, 1 + n % 3, n + 0.5, 'open' FROM generate_series(1, 
 CREATE VIEW contacts AS SELECT name, email AS reach_at FROM users;
 CREATE VIEW shouted AS SELECT id, upper(email) AS loud FROM users;
 """
+
+
+# A shell that runs the tests in the background has them ignore SIGINT, and so would every
+# git and psql that a test wants to interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
