@@ -298,12 +298,7 @@ class Relay:
                 "groups": sorted(principal.groups),
                 "run": principal.run,
                 "tags": dict(principal.tags),
-                "method": "scram" if proof.scram else "secret",
-                **(
-                    services.authority.ssh_keys.facts(proof.key, self.session.peer)
-                    if proof.key
-                    else {}
-                ),
+                **self._evidence(proof),
             },
         )
         return Proven(principal.subject)

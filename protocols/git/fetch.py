@@ -95,8 +95,7 @@ class FetchLane:
             self._refuse(answer)
             return []
         if isinstance(answer, Plan) and number != command.number:
-            self._texts.mask = answer.columns[0] if answer.columns else None
-            self._texts.screens = [s for s in (self._opening.own, answer.detect) if s is not None]
+            self._texts.adopt(answer)
         elif isinstance(answer, Allow) and number == command.number:
             if answer.masked:
                 self._asked = self._opening.number()

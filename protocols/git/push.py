@@ -129,8 +129,7 @@ class PushLane:
         if stage is Stage.JUDGING and isinstance(answer, Allow):
             return self._allowed(answer)
         if stage is Stage.MASKING and isinstance(answer, Plan):
-            self._texts.mask = answer.columns[0] if answer.columns else None
-            self._texts.screens = [s for s in (self._opening.own, answer.detect) if s is not None]
+            self._texts.adopt(answer)
             return self._release()
         if stage is Stage.AGAIN and isinstance(answer, Done):
             return self._looked_again(answer)

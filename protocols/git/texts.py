@@ -16,7 +16,7 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
-from protocols.contract import Mask, Screen
+from protocols.contract import Mask, Plan, Screen
 
 MASKED: Final = b"[masked]"
 LEFT_OUT: Final = b"[a line that was too long is left out]"
@@ -36,16 +36,24 @@ _BASE64: Final = re.compile(rb"[ \t]*[A-Za-z0-9+/_-]{4,}={0,2}")
 class Texts:
     """One stream of text. ``screens`` may grow while it runs (a plan comes in)."""
 
-    __slots__ = ("_block", "_held", "_long", "_run", "mask", "screens")
+    __slots__ = ("_block", "_first", "_held", "_long", "_run", "mask", "screens")
 
     def __init__(self, screens: Iterable[Screen | None] = (), mask: Mask | None = None) -> None:
-        self.screens = [screen for screen in screens if screen is not None]
+        self._first = tuple(screen for screen in screens if screen is not None)
+        self.screens = list(self._first)
         self.mask = mask
         """Applied to each line as a whole, without its end."""
         self._held = bytearray()
         self._long = False
         self._block = 0
         self._run = 0
+
+    def adopt(self, plan: Plan) -> None:
+        """Show what ``plan``, the answer to a Result of one column, lets be seen, from now
+        on; the screens that were there from the start stay."""
+        self.mask = plan.columns[0] if plan.columns else None
+        detect = () if plan.detect is None else (plan.detect,)
+        self.screens = [*self._first, *detect]
 
     @property
     def held(self) -> int:
