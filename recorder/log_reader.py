@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import zstandard
 
 from recorder import framing, records
+from recorder.away import open_log
 from recorder.errors import ContradictionError, FormatError
 from recorder.framing import FILE_HEADER, Framed, Window
 from recorder.header import header_of
@@ -78,7 +79,7 @@ class LogFile:
         self.end: End | None = None
         self.records = 0
         self.chunks = 0
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = open_log(path)
         try:
             self._window = Window(lambda size, at: os.pread(self._fd, size, at))
             raw = self._window.at(0, FILE_HEADER)

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recorder import framing, records
+from recorder.away import SUFFIX as AWAY
+from recorder.away import note_of
 from recorder.errors import UnknownSessionError
 from recorder.live import LiveSession, live_sessions
 from recorder.log_reader import LogFile
@@ -41,9 +43,11 @@ def decoded(recording: Recording) -> Iterator[Record]:
 
 
 def every_log(state: Path) -> Iterator[Path]:
-    """Paths of all finished Logs, oldest day first."""
+    """Paths of all finished Logs, oldest day first; also of those that are away."""
     root = sessions_directory(state)
-    yield from sorted(root.glob(f"[0-9]*/[0-9]*/[0-9]*/[!.]*{LOG_SUFFIX}"))
+    found = {*root.glob(f"[0-9]*/[0-9]*/[0-9]*/[!.]*{LOG_SUFFIX}")}
+    away = root.glob(f"[0-9]*/[0-9]*/[0-9]*/[!.]*{LOG_SUFFIX}{AWAY}")
+    yield from sorted(found | {path.with_suffix("") for path in away})
 
 
 def open_recording(state: Path, name: str) -> Recording:
@@ -54,7 +58,7 @@ def open_recording(state: Path, name: str) -> Recording:
     """
     path = Path(name)
     if path.suffix == LOG_SUFFIX or "/" in name or path.is_file():
-        if not path.exists():
+        if not path.exists() and not note_of(path).exists():
             raise UnknownSessionError(f"no such file: {name}")
         return LogFile(path)
     wanted = name.upper()

@@ -2,25 +2,35 @@
 
 An object is only ever created, never written over: the store must refuse a second creation, and
 is asked to before anything else. What was put there is read back and compared. Keys are
-``<prefix>/<home of the gateway>/sessions/YYYY/MM/DD/<id>.agr``.
+``<prefix>/<home of the gateway>/sessions/YYYY/MM/DD/<name of the file>``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
-import secrets
+from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import BinaryIO, overload
 
 from recorder.store import RECORDINGS, StoreError, store_of_environment
 
 URL = RECORDINGS
-MOST = 1 << 30
-"""Bytes of an object that is fetched."""
+PROBE = "probe"
+"""An object that every upload tries to create again."""
+_KEPT = b"wirewarden: this object must never be written over\n"
+_PIECE = 4 << 20
+_SKEW = ("RequestTimeTooSkewed", "RequestExpired", "Signature not yet current")
+_LOCKED = ("AccessDenied", "ObjectLocked", "WORM", "InvalidRetention", "retention")
 
 
 class RecordingsError(Exception):
     """The store can't be used, or does not hold what it should."""
+
+
+class OtherObjectError(RecordingsError):
+    """There is something else under that key. Only this Log can't be kept there."""
 
 
 class Recordings:
@@ -35,37 +45,36 @@ class Recordings:
         except ImportError:
             raise RecordingsError("object stores need obstore: install wirewarden[store]") from None
         self._obstore = obstore
+        self.url = url
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         plain = os.environ.get("AWS_ENDPOINT_URL", "").startswith("http://")
         try:
             self._store = S3Store(
                 bucket,
                 prefix=prefix.strip("/") or None,
-                client_options={"allow_http": plain, "timeout": "60s"},
-                retry_config={"max_retries": 3},
+                client_options={"allow_http": plain, "timeout": "60s", "connect_timeout": "5s"},
+                retry_config={"max_retries": 4, "retry_timeout": timedelta(seconds=60)},
             )
         except Exception as error:
-            raise RecordingsError(f"{url}: {_first(error)}") from None
+            raise RecordingsError(f"{url}: {_told(error)}") from None
 
     def probe(self) -> None:
         """See that a second creation is refused and changes nothing. Some stores take the
-        condition and ignore it."""
-        key = f"probe-{secrets.token_hex(12)}"
-        if not self._create(key, b"first"):
-            raise RecordingsError("the store refuses to create an object that is not there")
-        refused = not self._create(key, b"second")
-        kept = self.read(key)
-        self.delete(key)
-        if not refused or kept != b"first":
+        condition and ignore it. One object is left there for this."""
+        self._create(PROBE, _KEPT)
+        refused = not self._create(PROBE, b"written over")
+        kept = self.read(PROBE)
+        if not refused or kept != _KEPT:
+            self.delete(PROBE)
             raise RecordingsError("the store lets an object be written over: not safe for Logs")
 
     def upload(self, path: Path, key: str) -> bool:
         """Put a file there, and read it back. False if it was there already, the same. ``OSError``
-        from reading the file."""
+        from reading the file; ``OtherObjectError``."""
         data = path.read_bytes()
         new = self._create(key, data)
-        if hashlib.sha256(self.read(key)).digest() != hashlib.sha256(data).digest():
-            raise RecordingsError(f"{key}: the store holds something else")
+        if self.digest(key) != (hashlib.sha256(data).hexdigest(), len(data)):
+            raise OtherObjectError(f"{key}: the store holds something else")
         return new
 
     def names(self, folder: str) -> dict[str, int]:
@@ -75,20 +84,35 @@ class Recordings:
             for some in self._obstore.list(self._store, folder):
                 found.update((str(each["path"]), int(each["size"])) for each in some)
         except Exception as error:
-            raise RecordingsError(f"{folder}: {_first(error)}") from None
+            raise RecordingsError(f"{folder}: {_told(error)}") from None
         return found
 
     def read(self, key: str) -> bytes:
-        """All of an object."""
+        """All of a small object."""
+        return b"".join(self._pieces(key))
+
+    def digest(self, key: str) -> tuple[str, int]:
+        """SHA-256 (hex) and size of what it gives."""
+        return self.fetch(key, None)
+
+    def fetch(self, key: str, copy: BinaryIO | None) -> tuple[str, int]:
+        """Write an object to ``copy``; its SHA-256 (hex) and size."""
+        found, size = hashlib.sha256(), 0
+        for piece in self._pieces(key):
+            found.update(piece)
+            size += len(piece)
+            if copy is not None:
+                copy.write(piece)
+        return found.hexdigest(), size
+
+    def _pieces(self, key: str) -> Iterator[bytes]:
         try:
-            found = self._obstore.get(self._store, key)
-            if found.meta["size"] > MOST:
-                raise RecordingsError(f"{key}: is too large")
-            return bytes(found.bytes())
-        except RecordingsError:
-            raise
+            for piece in self._obstore.get(self._store, key).stream(min_chunk_size=_PIECE):
+                yield bytes(piece)
+        except FileNotFoundError:
+            raise RecordingsError(f"{key}: is not there") from None
         except Exception as error:
-            raise RecordingsError(f"{key}: {_first(error)}") from None
+            raise RecordingsError(f"{key}: {_told(error)}") from None
 
     def _create(self, key: str, data: bytes) -> bool:
         """False if there is one of that key."""
@@ -100,28 +124,39 @@ class Recordings:
         except AlreadyExistsError:
             return False
         except Exception as error:
-            raise RecordingsError(f"{key}: {_first(error)}") from None
+            raise RecordingsError(f"{key}: {_told(error)}") from None
         return True
 
     def delete(self, key: str) -> None:
-        """Delete an object, if it is there."""
+        """Delete an object, if it is there. What a lock of the store holds stays, and is told."""
         try:
             self._obstore.delete(self._store, key)
         except FileNotFoundError:
             return
         except Exception as error:
-            raise RecordingsError(f"{key}: {_first(error)}") from None
+            told = _told(error)
+            if any(word in str(error) for word in _LOCKED):
+                told = f"the store does not let it be deleted (a lock, or permissions): {told}"
+            raise RecordingsError(f"{key}: {told}") from None
 
 
-def _first(error: Exception) -> str:
-    lines = str(error).splitlines()
+def _told(error: Exception) -> str:
+    text = str(error)
+    if any(word in text for word in _SKEW):
+        return "the clocks of this machine and of the store differ too much"
+    lines = text.splitlines()
     return lines[0] if lines else type(error).__name__
 
 
-def recordings_store() -> Recordings | None:
-    """The store that ``[store]`` or the environment names; None if neither does."""
+@overload
+def recordings_store(otherwise: str) -> Recordings: ...
+@overload
+def recordings_store() -> Recordings | None: ...
+def recordings_store(otherwise: str = "") -> Recordings | None:
+    """The store that the configuration or the environment names, else that of the URL
+    ``otherwise``; None if there is neither. ``RecordingsError``."""
     try:
-        url = store_of_environment().recordings
+        url = store_of_environment().recordings or otherwise
     except StoreError as error:
         raise RecordingsError(str(error)) from None
     return Recordings(url) if url else None
