@@ -23,7 +23,7 @@ BODY_MAX = 1 << 20
 
 # Record types. The low byte of the first word is the magic, the next the type.
 MAGIC = 0xD7
-HEADER, DATA, END, COMMIT, CHUNK, GAP = 1, 2, 3, 4, 5, 6
+HEADER, DATA, END, COMMIT, CHUNK, GAP, KEYS = 1, 2, 3, 4, 5, 6, 7
 
 EVENTS = 1
 """Flag of a data record: it holds an event (a lister need not look elsewhere)."""

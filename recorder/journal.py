@@ -39,6 +39,7 @@ _PIECES = 1000  # one writev takes at most IOV_MAX (1024) pieces
 _DATA = framing.word(framing.DATA)
 _JOIN_MAX = 1 << 16
 _MASK = framing.MASK
+from recorder.wrapped import in_header, keys_body
 _bound = framing.BOUND.pack
 _record = framing.RECORD.pack
 
@@ -156,7 +157,7 @@ class Journal:
             "mono": start,
             "hash": "sha256",
             "originals": how,
-            "keys": keeper.wrapped,
+            "keys": in_header(keeper.wrapped),
         }
         self._sessions_opened += 1
         number = self._sessions_opened
@@ -173,6 +174,10 @@ class Journal:
         entries = log.entries
         if entries is None:
             return
+        if keeper.wrapped:
+            # Apart from the header, which the chain and the ledger are over: they can be erased.
+            kept = self._packer.pack(keys_body(number, keeper.wrapped))
+            self._put(log, framing.word(framing.KEYS), kept)
         body = self._pack(entries)
         log.entries = None
         log.size = 0

@@ -19,6 +19,7 @@ from crc32c import crc32c
 
 from recorder import framing, records
 from recorder.segment import fsync_directory, write_all
+from recorder.state import keys_path
 
 CHUNK = 64 << 10
 CHUNK_RAW_MAX = (1 << 20) - 4096
@@ -55,11 +56,11 @@ def settle(paths: Iterable[Path]) -> None:
     """Make Logs durable, with their names. Cheap some seconds after they were
     written: the kernel has done it by itself. Raises ``OSError``."""
     directories: set[Path] = set()
-    for path in paths:
+    for path in (each for log in paths for each in (keys_path(log), log)):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
-            continue  # somebody moved it away: theirs to look after
+            continue  # it has no keys; or somebody moved it away: theirs to look after
         try:
             os.fsync(fd)
         finally:

@@ -96,6 +96,11 @@ class Opener:
                     raise MissingKeyError("the wrapped key does not open: altered") from None
                 return
 
+    @property
+    def opens(self) -> bool:
+        """Whether a key that was given is one of the session's auditors."""
+        return self._key is not None
+
     def open(self, span: StoredSpan) -> bytes:
         """The original bytes of ``span``; ``MissingKeyError`` where there is
         no key for them, or they are withheld for good."""

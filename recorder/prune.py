@@ -18,6 +18,7 @@ from recorder.log_reader import LogFile
 from recorder.recordings import Recordings
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
+from recorder.state import keys_path
 from recorder.tombstones import Tombstone, put_tombstone, tombstones
 from recorder.verify import CORRUPT, TAMPERED, verify
 
@@ -133,6 +134,7 @@ class Pruning:
                 place = path.relative_to(self._state).as_posix()
                 self._copies.delete(f"{home_of(self._state)}/{place}")
             os.unlink(path)
+            keys_path(path).unlink(missing_ok=True)
             fsync_directory(path.parent)
         return ""
 

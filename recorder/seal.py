@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import queue
 import threading
@@ -24,6 +25,7 @@ from recorder.segment import segment_numbers, segment_path
 from recorder.state import log_path
 from recorder.tally import Tally
 from recorder.verify import INCOMPLETE, OK, verify
+from recorder.wrapped import put_keys
 
 if TYPE_CHECKING:
     from recorder.journal import Journal
@@ -55,6 +57,12 @@ def write_log(
     first = next(each)
     header = header_of(first)
     path = log_path(sessions, header["session"], header["wall"])
+    second = next(each, None)
+    if second is not None and second.kind == framing.KEYS:
+        # Also where the Log is there: a crash may have left it without them.
+        put_keys(path, header["session"], second.body, durable)
+    elif second is not None:
+        each = itertools.chain((second,), each)
     if path.exists() and _is_there(path, header):
         return path
     writer = LogWriter(path, header["session"], first.body)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 
 from protocols.wire import Side
-from recorder import keys, ssh_streams
+from recorder import ssh_streams
+from recorder.commands.auditor import add_keys, opener_for
 from recorder.commands.opening import (
     DAMAGED,
     INCOMPLETE,
@@ -19,7 +19,6 @@ from recorder.commands.opening import (
     recording_of,
 )
 from recorder.errors import FormatError, MissingKeyError
-from recorder.originals import Opener
 from recorder.render import one_line
 from recorder.streams import Hop, Streams
 
@@ -46,8 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--stream", choices=ssh_streams.NAMES,
         help="only git's own bytes of this stream (git-ssh; instead of --side)",
     )  # fmt: skip
-    parser.add_argument("--key", type=Path, action="append", default=[], metavar="FILE",
-        help="an auditor's private key, to open sealed originals")  # fmt: skip
+    add_keys(parser, "to open sealed originals")
     parser.set_defaults(do=run)
 
 
@@ -62,23 +60,16 @@ def run(args: argparse.Namespace) -> int:
         if way != args.side:
             complain(f"{args.stream} goes {way} on the {leg.name.lower()} leg")
             return USAGE
-    try:
-        private = [keys.load_private(path) for path in args.key]
-    except (OSError, ValueError) as error:
-        complain(f"the key can't be read: {error}")
-        return MISSING_KEY
     recording = recording_of(args)
     protocol = recording.header.get("protocol")
     if args.stream is not None and protocol not in ssh_streams.PROTOCOLS:
         complain(f"{one_line(str(protocol))} has no streams within its legs: leave --stream out")
         return USAGE
-    opener = None
-    if private:
-        try:
-            opener = Opener(recording.header["session"], recording.header["keys"], private)
-        except MissingKeyError as error:
-            complain(str(error))
-            return MISSING_KEY
+    try:
+        opener = opener_for(args, recording)
+    except MissingKeyError as error:
+        complain(str(error))
+        return MISSING_KEY
     streams = Streams(recording, opener)
     if args.stream is not None:
         pieces = ssh_streams.stream(streams, args.stream, leg)

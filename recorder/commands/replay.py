@@ -11,9 +11,9 @@ from pathlib import Path
 
 from protocols.errors import WireError
 from protocols.wire import Side
-from recorder import keys
 from recorder.catalog import describe
 from recorder.commands import driving, replay_git, target
+from recorder.commands.auditor import add_keys, opener_for
 from recorder.commands.opening import (
     DAMAGED,
     ERROR,
@@ -116,8 +116,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="WHAT", help=f"also take for equal: {', '.join(DECLARED)} (repeat)")  # fmt: skip
     parser.add_argument("--ignore-column", action="append", default=[], metavar="NAME",
         help="don't compare values of result columns with this name (repeat)")  # fmt: skip
-    parser.add_argument("--key", type=Path, action="append", default=[], metavar="FILE",
-        help="an auditor's private key, to compare sealed originals too")  # fmt: skip
+    add_keys(parser, "to compare sealed originals too")
     parser.add_argument("--all", action="store_true", help="tell of equal messages too")
     add_json(parser)
     parser.set_defaults(do=run)
@@ -134,9 +133,9 @@ def run(args: argparse.Namespace) -> int:
         complain(f"sessions of {one_line(about.protocol) or '?'} can't be replayed with {option}")
         return USAGE
     try:
-        opener = _opener(args, recording.header)
-    except (OSError, ValueError, MissingKeyError) as error:
-        complain(f"the key can't be used: {error}")
+        opener = opener_for(args, recording)
+    except MissingKeyError as error:
+        complain(str(error))
         return MISSING_KEY
     if args.program:
         return _git(args, recording, opener)
@@ -201,14 +200,6 @@ def _git(args: argparse.Namespace, recording: Recording, opener: Opener | None) 
 
 def _side(args: argparse.Namespace) -> Side:
     return Side.UPSTREAM if args.leg == "upstream" else Side.CLIENT
-
-
-def _opener(args: argparse.Namespace, header: dict[str, object]) -> Opener | None:
-    if not args.key:
-        return None
-    wrapped = header.get("keys")
-    private = [keys.load_private(path) for path in args.key]
-    return Opener(str(header["session"]), wrapped if isinstance(wrapped, list) else [], private)
 
 
 class _Run:

@@ -20,6 +20,7 @@ from recorder.originals import Opener
 from recorder.reader import decoded
 from recorder.records import SEALED, StoredSpan
 from recorder.scan import Damage, OpenSegment
+from recorder.wrapped import opener_of
 
 
 def expected(name: str) -> dict[str, object]:
@@ -92,7 +93,7 @@ def test_withheld_commitments_can_be_checked_by_an_auditor(tmp_path: Path) -> No
     play_session(journal)
     journal.close()
     log = open_recording(tmp_path, ULIDS[0])
-    opener = Opener(log.header["session"], log.header["keys"], [load_private(private)])
+    opener = opener_of(log, [load_private(private)])
     kept = [e for r in decoded(log) for e in r.entries if isinstance(e, StoredSpan) and e.blob]
     assert opener.matches(kept[0], b"D ssn 123-45-6789")
     assert not opener.matches(kept[0], b"D ssn 123-45-6780")
