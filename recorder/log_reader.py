@@ -43,7 +43,8 @@ class Stored(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class End:
     """How a session ended. ``counts``: bytes that arrived from client and
-    upstream, and bytes that left to client and upstream."""
+    upstream, and bytes that left to client and upstream. ``lost``: records
+    that GAPs stand for, as the END of a Log says."""
 
     status: str
     reason: str
@@ -51,6 +52,7 @@ class End:
     summary: dict[str, Any]
     seq: int
     at: int
+    lost: int = 0
 
 
 def read_end(body: list[Any], offset: int) -> End:
@@ -62,7 +64,8 @@ def read_end(body: list[Any], offset: int) -> End:
     if not ok:
         raise FormatError("malformed END", offset)
     first, second, third, fourth = body[5]
-    return End(body[3], body[4], (first, second, third, fourth), body[6], body[1], body[2])
+    lost = body[10] if len(body) > 10 and type(body[10]) is int and body[10] > 0 else 0
+    return End(body[3], body[4], (first, second, third, fourth), body[6], body[1], body[2], lost)
 
 
 class LogFile:
@@ -79,6 +82,7 @@ class LogFile:
         self.end: End | None = None
         self.records = 0
         self.chunks = 0
+        self._lost = 0
         self._fd = open_log(path)
         try:
             self._window = Window(lambda size, at: os.pread(self._fd, size, at))
@@ -151,7 +155,7 @@ class LogFile:
         """Every DATA and GAP record, in order."""
         link, offset = self._link, self._body_start
         expected, last_at = self._since
-        self.records = self.chunks = 0
+        self.records = self.chunks = self._lost = 0
         while True:
             found = self._window.record(offset, self._seed)
             if found is None:
@@ -167,6 +171,7 @@ class LogFile:
                     expected, last_at = seq + 1, at
                     if item.kind == framing.GAP:
                         expected = gap_end(item)
+                        self._lost += expected - seq
                     self.records += 1
                     yield item
                 self.chunks += 1
@@ -223,6 +228,8 @@ class LogFile:
             raise ContradictionError("the END does not follow what is before it", offset)
         if body[7:10] != [self.records, self.chunks, link]:
             raise ContradictionError("the END does not say what is in the file", offset)
+        if len(body) > 10 and body[10] != self._lost:
+            raise ContradictionError("the END does not say what is missing", offset)
         rest = self._window.at(found.end, TRAILER.size + 1)
         if len(rest) < TRAILER.size:
             raise FormatError("the file ends inside its trailer", found.end, torn=True)

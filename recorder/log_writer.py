@@ -103,6 +103,7 @@ class LogWriter:
         self._first = self._last = (0, 0)
         self.chunks = 0
         self.records = 0
+        self.lost = 0
 
     def add(self, kind: int, body: bytes) -> None:
         """Take over a record of the journal."""
@@ -117,6 +118,9 @@ class LogWriter:
         self._raw.append(body)
         self._raw_size += size
         self.records += 1
+        if kind == framing.GAP:
+            missing, following = records.unpack(body)[1:4:2]
+            self.lost += following - missing
         if self._raw_size >= CHUNK:
             self._close_chunk()
 
@@ -125,7 +129,8 @@ class LogWriter:
         durable, and give it its name. ``durable`` False leaves it to the
         caller to ``settle`` the file before the journal may forget it."""
         self._close_chunk()
-        body = self._packer.pack([*end[:7], self.records, self.chunks, self._link])
+        told = [*end[:7], self.records, self.chunks, self._link]
+        body = self._packer.pack([*told, self.lost] if self.lost else told)
         place = self._offset
         self._put(framing.frame(framing.END, body, self._seed, place))
         self._put(trailer(place))

@@ -175,6 +175,8 @@ def _tell_ledger(report: _Report, judge: Judge) -> None:
     said = watch.checkpoint
     message = f"{said.size} leaves, {len(watch.sessions)} sessions, epoch {said.epoch}"
     message += f", signed {instant(said.at)}, {len(judge.anchors)} anchors"
+    for index, leaf in watch.gaps.get("", []):
+        message += f"; a gap at leaf {index}: {leaf.text('reason')}"
     for doubt in judge.doubts:
         message += f"; {doubt}"
     anchored = any(anchor.size == said.size for anchor in judge.anchors)

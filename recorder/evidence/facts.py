@@ -13,13 +13,15 @@ _HEADER_DOMAIN = b"wirewarden header v1\0"
 
 
 class Facts(NamedTuple):
-    """``digest`` is that of the header, ``root`` the Log's root."""
+    """``digest`` is that of the header, ``root`` the Log's root, ``lost`` the records
+    that its gaps stand for."""
 
     session: str
     part: int
     digest: bytes
     root: bytes
     status: str
+    lost: int = 0
 
 
 def header_digest(body: bytes) -> bytes:
@@ -35,6 +37,7 @@ def facts_of(path: Path) -> Facts:
         if end is None:
             raise FormatError("a Log without an END", log.size(), torn=True)
         session = str(log.header["session"])
-        return Facts(session, log.part, header_digest(log.header_body), root, end.status)
+        digest = header_digest(log.header_body)
+        return Facts(session, log.part, digest, root, end.status, end.lost)
     finally:
         log.close()

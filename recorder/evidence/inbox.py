@@ -110,8 +110,8 @@ def deletion_leaf(session: str, root: bytes, reason: str) -> Item:
 
 
 def sealed_leaves(paths: Iterable[Path]) -> list[Item]:
-    """Start and end of finished Logs, read from their files. What can't be read
-    is left out: verify will say that the ledger does not know it."""
+    """Start and end of finished Logs, and their gaps, read from their files. What
+    can't be read is left out: verify will say that the ledger does not know it."""
     from recorder.evidence.facts import facts_of
 
     items: list[Item] = []
@@ -126,4 +126,7 @@ def sealed_leaves(paths: Iterable[Path]) -> list[Item]:
             items.append(part_leaf(facts.session, facts.part, facts.root))
         else:
             items.append(end_leaf(facts.session, facts.part + 1, facts.root, facts.status))
+        if facts.lost:
+            reason = f"{facts.lost} records of part {facts.part} are lost: the journal was damaged"
+            items.append(gap_leaf(facts.session, reason))
     return items

@@ -83,7 +83,14 @@ class Judge:
                 return self._not_there(verdict, entry)
         finally:
             log.close()
-        return vouched(verdict, entry.end[0], self.watch, self.anchors)
+        return self._noted(vouched(verdict, entry.end[0], self.watch, self.anchors))
+
+    def _noted(self, verdict: Verdict) -> Verdict:
+        """With what the ledger says is lost of it."""
+        message = verdict.message
+        for index, leaf in self.watch.gaps.get(verdict.session, []):
+            message += f"; {leaf.text('reason')}, {instant(leaf.at)} (leaf {index})"
+        return replace(verdict, message=message)
 
     def _not_there(self, verdict: Verdict, entry: Entry | None) -> Verdict:
         if verdict.session in self.underway:

@@ -90,6 +90,8 @@ class Watch:
         self.directory = directory
         self.trusted = trust is not None
         self.sessions: dict[str, Entry] = {}
+        self.gaps: dict[str, list[tuple[int, Leaf]]] = {}
+        """What is lost, by session ("": of nobody knows whom): records, or erased originals."""
         self.leaves = 0
         self.roots: dict[int, bytes] = {0: merkle.EMPTY}
         """Of the trees that epochs began after, and the last one."""
@@ -147,6 +149,8 @@ class Watch:
             raise LedgerFault("TAMPERED", f"the ledger's leaves: {error}", index) from error
 
     def _note(self, index: int, leaf: Leaf) -> None:
+        if leaf.kind is Kind.GAP:
+            self.gaps.setdefault(leaf.text("session"), []).append((index, leaf))
         if "session" not in leaf.fields or leaf.kind is Kind.GAP:
             return
         entry = self.sessions.setdefault(leaf.text("session"), Entry())
