@@ -167,6 +167,10 @@ class Journal:
             raise ValueError("a session's header is too long")
         self.open_sessions[number] = log
         self._put(log, framing.word(framing.HEADER), body)
+        if keeper.wrapped:
+            # Apart from the header, which the chain and the ledger are over: they can be erased.
+            kept = self._packer.pack(keys_body(number, keeper.wrapped))
+            self._put(log, framing.word(framing.KEYS), kept)
         return log
 
     def pack(self, log: SessionLog) -> None:
@@ -174,10 +178,6 @@ class Journal:
         entries = log.entries
         if entries is None:
             return
-        if keeper.wrapped:
-            # Apart from the header, which the chain and the ledger are over: they can be erased.
-            kept = self._packer.pack(keys_body(number, keeper.wrapped))
-            self._put(log, framing.word(framing.KEYS), kept)
         body = self._pack(entries)
         log.entries = None
         log.size = 0
