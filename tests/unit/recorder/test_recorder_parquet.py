@@ -13,8 +13,9 @@ import pytest
 from recorder_world import ULIDS, C, Legs, World, header, make_journal, play_session
 
 from recorder.cli import main
-from recorder.export import parquet
-from recorder.reader import every_log
+from recorder.export import commands, parquet
+from recorder.reader import Record, every_log
+from recorder.records import CommandEntry, Event
 
 pytestmark = pytest.mark.xdist_group("parquet")
 ODD = "select '\udcff\ud800' -- \x1b]52;c;x\x07"
@@ -112,6 +113,27 @@ def test_what_is_no_unicode_is_escaped(arrow: Any, state: Path, tmp_path: Path) 
     assert row["principal"] == "odd\\udcff"
     assert row["rules"] == ["m\\udcff"]
     assert (row["verdict"], row["phase"], row["masks"]) == ("mask", "prepare", ["mask-it"])
+
+
+def test_a_forged_recording_is_no_reason_to_fail(
+    arrow: Any, monkeypatch: pytest.MonkeyPatch, state: Path, tmp_path: Path
+) -> None:
+    odd, huge = "\udcff", 1 << 80
+    forged = CommandEntry(
+        huge, odd, odd, 99, (odd,), odd, odd, odd, (odd, None), (odd,), (odd,), huge
+    )
+    who = Event("identity", {"subject": odd, "groups": [odd], "tags": {odd: odd}})
+    monkeypatch.setattr(
+        commands, "decoded", lambda _: iter([Record(huge, huge, [who, forged], 0, 0)])
+    )
+    out = tmp_path / "x.parquet"
+    assert export(state, ULIDS[1], "-o", str(out)) == 0
+    (row,) = arrow.read_table(out, columns=["text", "principal", "tags", "number", "parameters",
+                                            "verdict"]).to_pylist()  # fmt: skip
+    assert row == {
+        "text": "\\udcff", "principal": "\\udcff", "tags": [("\\udcff", "\\udcff")],
+        "number": (1 << 63) - 1, "parameters": ["\\udcff", None], "verdict": "verdict 99",
+    }  # fmt: skip
 
 
 def test_a_damaged_session_does_not_keep_the_others_out(
