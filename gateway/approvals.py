@@ -8,27 +8,23 @@ say, never the requester.  Its life::
     pending -> denied | expired | withdrawn
     approved -> expired | withdrawn
 
-Every step is one ``BEGIN IMMEDIATE`` transaction, so of two processes that
-decide at once exactly one is first, and the other is told.  What was decided,
-by whom and why is appended to tables that refuse updates and deletes.
+Every step is one transaction in which nobody else writes, so of two that decide
+at once, be it at two gateways, exactly one is first, and the other is told.  What
+was decided, by whom and why is appended to tables that refuse updates and deletes.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hmac
 import json
-import os
 import re
-import sqlite3
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
 
 from gateway.approval_rows import (
     COLUMNS,
-    SCHEMA,
-    SCHEMA_VERSION,
     Approval,
     ApprovalDecision,
     ApprovalRequest,
@@ -36,9 +32,10 @@ from gateway.approval_rows import (
     from_row,
     to_row,
 )
+from gateway.approval_store import ApprovalStore, LocalApprovalStore, Transaction
 from gateway.policy.principal import Principal
 from gateway.policy.verdicts import ApprovalNeed
-from gateway.store import Rows, Store, StoreError
+from gateway.store import Rows, StoreError
 
 __all__ = [
     "Approval",
@@ -49,7 +46,6 @@ __all__ = [
     "Approvals",
 ]
 
-_INSTANCE = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 _ID = re.compile(r"AP-([1-9][0-9]{0,17})")
 _PERSON_CLAIMS = ("actor", "login", "preferred_username", "user_login", "email")
 Found: TypeAlias = "list[Approval]"
@@ -64,44 +60,50 @@ class ApprovalError(Exception):
 
 
 class Approvals:
-    """The approvals of one gateway, in ``path``.
+    """The approvals of one gateway, or of several that share a store.
 
-    ``clock`` gives Unix seconds.  ``instance`` is the id of this gateway
-    process, "" for a command that makes no requests.  A process with an
-    instance holds a lock file while it lives, so that the next one to start
-    sees whose requests nobody waits for any more, however that process ended,
-    and ends them.  All methods may be called from any thread; ``StoreError``
-    where the store fails.
+    ``place`` is a file (then ``clock`` gives Unix seconds) or a store.
+    ``instance`` is the id of this gateway process, "" for a command that makes
+    no requests.  The store knows which instances live, so that the others see
+    whose requests nobody waits for any more, however that process ended, and end
+    them.  All methods may be called from any thread; ``StoreError`` where the
+    store fails.
     """
 
-    def __init__(self, path: Path, clock: Callable[[], float], instance: str = "") -> None:
-        if instance and _INSTANCE.fullmatch(instance) is None:
-            raise ValueError("an instance id has letters, digits, '_', '.' and '-' only")
-        self._clock = clock
+    def __init__(
+        self,
+        place: Path | ApprovalStore,
+        clock: Callable[[], float] = time.time,
+        instance: str = "",
+    ) -> None:
+        self._instance = ""
+        self._store: ApprovalStore = (
+            LocalApprovalStore(place, clock) if isinstance(place, Path) else place
+        )
+        if not instance:
+            return
+        try:
+            self._store.claim(instance)
+        except BaseException:
+            self._store.close()
+            raise
         self._instance = instance
-        self._locks = path.with_name(path.name + ".alive")
-        self._alive = -1
-        self._store = Store(path, SCHEMA, SCHEMA_VERSION)
-        if instance:
-            try:
-                self._locks.mkdir(mode=0o700, exist_ok=True)
-                self._alive = self._lock(instance)
-                fcntl.flock(self._alive, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                self._store.close()
-                raise StoreError(f"{self._locks / instance}: {error.strerror}") from error
+        try:
             self.lapse_dead()
+        except StoreError:
+            if not self._store.shared:
+                self.close()
+                raise
+            # Whoever needs it hears of it; the gateway itself can do without.
 
     def close(self) -> None:
         """End what this process still asks for, and close the store."""
+        instance, self._instance = self._instance, ""
         try:
-            if self._alive >= 0:
-                self.lapse(self._instance, "the gateway stopped")
-                (self._locks / self._instance).unlink(missing_ok=True)
+            if instance:
+                self.lapse(instance, "the gateway stopped")
+                self._store.release(instance)
         finally:
-            if self._alive >= 0:
-                os.close(self._alive)
-                self._alive = -1
             self._store.close()
 
     # -- the gateway's side -------------------------------------------------
@@ -120,14 +122,19 @@ class Approvals:
         size = len(request.text) + sum(len(p.value or b"") for p in request.parameters)
         if size > SIZE_MAX:
             raise ApprovalError(f"{size} bytes are too much for a person to approve")
-        now = self._clock()
+        values = to_row(request)
+        if not all(_storable(value) for value in values if isinstance(value, str)):
+            raise ApprovalError("a name in it has characters that can't be kept")
+        now = self._store.now()
         expires = now + min(need.ttl for need in request.needs)
-        values = (*to_row(request), now, expires, self._instance)
+        values = (*values, now, expires, self._instance)
         marks = ", ".join("?" * len(values))
         names = COLUMNS[1 : len(values) + 1]
         with self._store.transaction() as db:
-            made = db.execute(f"insert into approval ({', '.join(names)}) values ({marks})", values)
-            number = made.lastrowid
+            sql = f"insert into approval ({', '.join(names)}) values ({marks}) returning number"
+            row = db.execute(sql, values).fetchone()
+            assert row is not None
+            number = int(row[0])
             db.execute(
                 "insert into step (approval, at, state, why) values (?, ?, 'pending', '')",
                 (number, now),
@@ -139,7 +146,7 @@ class Approvals:
         only while it is approved, not expired, and for exactly that."""
         number = _number(id)
         with self._store.transaction() as db:
-            now = self._clock()
+            now = self._store.now()
             row = db.execute(
                 "select digest, expires from approval where number = ? and state = 'approved'",
                 (number,),
@@ -160,7 +167,7 @@ class Approvals:
                 ("pending", "approved"),
                 ApprovalState.WITHDRAWN,
                 why=why,
-                now=self._clock(),
+                now=self._store.now(),
             )
 
     def lapse(self, instance: str, why: str = "gateway restarted") -> int:
@@ -169,7 +176,7 @@ class Approvals:
         rows = self._open("instance = ?", (instance,))
         if not rows:
             return 0
-        now = self._clock()
+        now = self._store.now()
         with self._store.transaction() as db:
             return sum(
                 _step(db, number, ("pending",), ApprovalState.DENIED, why=why, now=now)
@@ -179,27 +186,18 @@ class Approvals:
 
     def lapse_dead(self) -> int:
         """``lapse`` for every instance whose process has ended."""
-        ended = 0
-        for (instance,) in self._store.read(
+        asking = self._store.read(
             "select distinct instance from approval where state in ('pending', 'approved')"
-        ):
-            if instance == self._instance or not instance:
-                continue
-            descriptor = self._lock(instance)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue  # lives
-            else:
-                ended += self.lapse(instance)
-                (self._locks / instance).unlink(missing_ok=True)
-            finally:
-                os.close(descriptor)
-        return ended
+        )
+        lapsed = 0
+        for instance in self._store.ended(i for (i,) in asking if i not in ("", self._instance)):
+            lapsed += self.lapse(instance)
+            self._store.release(instance)
+        return lapsed
 
     def expire_due(self) -> int:
         """End what has expired; returns how many. Writes only when some did."""
-        now = self._clock()
+        now = self._store.now()
         rows = self._open("expires <= ?", (now,))
         if not rows:
             return 0
@@ -222,10 +220,10 @@ class Approvals:
         number = _number(id)
         with self._store.transaction() as db:
             # The clock is read once nobody else can write any more.
-            now = self._clock()
+            now = self._store.now()
             approval = self._get(number)
             _may_decide(approval, approver, now)
-            if any(_person(d) == (approver.issuer, approver.subject) for d in approval.decisions):
+            if any(d.subject.casefold() == approver.subject.casefold() for d in approval.decisions):
                 raise ApprovalError(f"{approver.subject} has approved {id} already")
             db.execute(
                 "insert into decision (approval, at, subject, issuer, groups, approve, reason)"
@@ -237,7 +235,7 @@ class Approvals:
                     approver.issuer,
                     json.dumps(sorted(approver.groups)),
                     int(approve),
-                    reason,
+                    _kept(reason),
                 ),
             )
             if not approve:
@@ -255,8 +253,8 @@ class Approvals:
         self, state: ApprovalState | None = None, target: str | None = None, limit: int = 100
     ) -> Found:
         """The newest first."""
-        now = self._clock()
-        where, arguments = ["1"], list[object]()
+        now = self._store.now()
+        where, arguments = ["true"], list[object]()
         if state in (ApprovalState.PENDING, ApprovalState.APPROVED):
             where.append("state = ? and expires > ?")
             arguments += [state.value, now]
@@ -284,7 +282,7 @@ class Approvals:
         )
         if not rows:
             raise ApprovalError(f"there is no approval AP-{number}")
-        return from_row(rows[0], self._decisions(number), self._clock())
+        return from_row(rows[0], self._decisions(number), self._store.now())
 
     def _decisions(self, number: int) -> Rows:
         return self._store.read(
@@ -299,10 +297,6 @@ class Approvals:
             arguments,
         )
 
-    def _lock(self, instance: str) -> int:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        return os.open(self._locks / instance, flags, 0o600)
-
 
 def _number(id: str) -> int:
     match = _ID.fullmatch(id)
@@ -311,12 +305,23 @@ def _number(id: str) -> int:
     return int(match[1])
 
 
-def _person(decision: ApprovalDecision) -> tuple[str, str]:
-    return decision.issuer, decision.subject
+def _storable(text: str) -> bool:
+    """Whether every database keeps it as it is."""
+    return "\0" not in text and text.encode("utf-8", "ignore").decode() == text
 
 
-def _met(need: ApprovalNeed, decisions: tuple[ApprovalDecision, ...]) -> bool:
-    people = {_person(d) for d in decisions if d.approve and not d.groups.isdisjoint(need.groups)}
+def _kept(text: str) -> str:
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def _met(need: ApprovalNeed, decisions: Iterable[ApprovalDecision]) -> bool:
+    """Names count once, whoever attests them: gateways may call an issuer
+    differently, and one person may be known to two."""
+    people = {
+        d.subject.casefold()
+        for d in decisions
+        if d.approve and not d.groups.isdisjoint(need.groups)
+    }
     return len(people) >= need.count
 
 
@@ -331,6 +336,8 @@ def _may_decide(approval: Approval, approver: Principal, now: float) -> None:
         raise ApprovalError("only a person can decide; this identity is of kind " + approver.kind)
     if approver.expires and approver.expires <= now:
         raise ApprovalError("your proof of identity has expired")
+    if not _storable(approver.subject + approver.issuer):
+        raise ApprovalError("your name has characters that can't be kept")
     if approver.run and approver.run == request.run:
         raise ApprovalError("the run that asks can't decide its own request")
     # Names are compared without case: logins of many issuers ignore it.
@@ -344,7 +351,7 @@ def _may_decide(approval: Approval, approver: Principal, now: float) -> None:
 
 
 def _step(
-    db: sqlite3.Connection,
+    db: Transaction,
     number: int,
     before: tuple[str, ...],
     after: ApprovalState,
@@ -358,12 +365,12 @@ def _step(
     changed = db.execute(
         "update approval set state = ?, ended = ?, why = ?"
         f" where number = ? and state in ({marks})",
-        (after.value, now, why, number, *before),
+        (after.value, now, _kept(why), number, *before),
     )
     if changed.rowcount != 1:
         return False
     db.execute(
         "insert into step (approval, at, state, why) values (?, ?, ?, ?)",
-        (number, now, after.value, why),
+        (number, now, after.value, _kept(why)),
     )
     return True

@@ -72,9 +72,11 @@ def _document(top: Table, path: Path) -> Config:
     for place, message in wrong:
         top.report.error(("retention", *place), message)
     unfit: Unfit = []
-    store = read_store(top.raw("store"), unfit)
+    store = read_store(top.raw("store"), top.raw("recordings"), unfit)
     for where, message in unfit:
-        top.report.error(("store", *where), message)
+        top.report.error(where, message)
+    if store.index_has_password:
+        top.report.warn(("store",), "has a password in it: libpq's passfile is a better place")
     limits = _limits(top.table("limits"))
     issuers = {n: read_issuer(n, t) for n, t in top.named("issuer").items()}
     principals = {n: read_principal(n, t) for n, t in top.named("principal").items()}

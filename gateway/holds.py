@@ -2,7 +2,8 @@
 
 The wait is the session's own; what is approved is the digest of everything that
 will run. Approvals live in a store that other processes write to (the command
-line, other workers), so one task polls it for changes while anything waits here.
+line, other workers, other gateways), so one task asks it for changes while
+anything waits here. Where the store fails, so does every wait.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 NOTICE_SECONDS = 15.0
+EXPIRE_SECONDS = 1.0
 BURY_SECONDS = 10.0
 T = TypeVar("T")
 ACTORS = ("actor", "triggering_actor", "user_login", "preferred_username", "email")
@@ -57,6 +59,8 @@ class Holds:
         self._waiting: dict[str, Waiting] = {}
         self._mine: Counter[tuple[str, str]] = Counter()
         self._some = trio.Event()
+        self._unwanted: dict[str, str] = {}
+        self._due = 0.0
         # Calls of the store take turns anyway; a store that hangs stops only holds.
         self._threads = trio.CapacityLimiter(4)
 
@@ -191,8 +195,10 @@ class Holds:
     async def _withdraw(self, approval: str, why: str) -> None:
         try:
             await self._in_thread(self._approvals.withdraw, approval, why)
-        except (StoreError, ApprovalError):
-            pass  # It runs out by itself, and nobody is left to use it.
+        except ApprovalError:
+            pass  # It ended, and nobody is left to use it.
+        except StoreError:
+            self._unwanted[approval] = why  # people are told once the store is back
 
     async def _in_thread(self, call: Callable[..., T], *arguments: object) -> T:
         return await trio.to_thread.run_sync(call, *arguments, limiter=self._threads)
@@ -224,7 +230,9 @@ class Holds:
 
     async def _look(self, version: int, alarm: Callable[[str, str], None]) -> int:
         try:
-            await self._in_thread(self._approvals.expire_due)
+            if trio.current_time() >= self._due:
+                await self._in_thread(self._approvals.expire_due)
+                self._due = trio.current_time() + EXPIRE_SECONDS
             current = await self._in_thread(self._approvals.data_version)
         except StoreError as error:
             alarm("approvals", str(error))
@@ -238,11 +246,14 @@ class Holds:
 
     async def _bury(self, alarm: Callable[[str, str], None]) -> None:
         while True:
-            await trio.sleep(BURY_SECONDS)
             try:
                 await self._in_thread(self._approvals.lapse_dead)
+                for approval, why in list(self._unwanted.items()):
+                    del self._unwanted[approval]
+                    await self._withdraw(approval, why)
             except (StoreError, OSError) as error:
                 alarm("approvals", str(error))
+            await trio.sleep(BURY_SECONDS)
 
 
 def _notice(approval: Approval, decision: Decision, waited: float) -> str:

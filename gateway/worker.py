@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import trio
 
+from gateway.approval_store import approval_store
 from gateway.approvals import Approvals
 from gateway.cancels import Cancels
 from gateway.config import Config
@@ -89,7 +90,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     listeners = tuple(Listener.from_config(item) for item in config.listeners)
     secrets = held_secrets(config)
     config.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    approvals = Approvals(config.state / "approvals.db", world.wall, instance=world.instance)
+    approvals = Approvals(approval_store(config, world.wall), instance=world.instance)
 
     def new_journal() -> Journal:
         return open_journal(config, post, world)

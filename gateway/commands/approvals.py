@@ -8,6 +8,7 @@ import sys
 import time
 from datetime import UTC, datetime
 
+from gateway.approval_store import approval_store, approvals_file
 from gateway.approval_text import inert, refusal, render
 from gateway.approvals import Approval, ApprovalError, Approvals, ApprovalState
 from gateway.commands import CommandError, Run, add_config, guarded, read_config
@@ -70,10 +71,10 @@ def _guarded(run: Run) -> Run:
 
 def _open(arguments: argparse.Namespace) -> Approvals:
     config = read_config(arguments.config)
-    path = config.state / "approvals.db"
-    if not path.exists():
+    path = approvals_file(config)
+    if not config.store.index and not path.exists():
         raise CommandError(f"nothing was ever held here ({path} does not exist)")
-    return Approvals(path, time.time)
+    return Approvals(approval_store(config, time.time))
 
 
 def _list(arguments: argparse.Namespace) -> int:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import sys
+from importlib.util import find_spec
 
 import trio
 
@@ -91,6 +92,8 @@ def check_loadable(config: Config, *, secrets: bool = True) -> None:
             f"target {needs_git[0]} is a git server, and there is no git program on PATH to look "
             "into pushes with: install git"
         )
+    if config.store.index and find_spec("psycopg") is None:
+        raise CommandError("a shared store needs psycopg: install wirewarden[store]")
     try:
         load_policy(config)
         if secrets:

@@ -21,9 +21,10 @@ keep = "52w"
 """
 
 
-def load(tmp_path: Path, text: str) -> Config:
+def load(tmp_path: Path, text: str, more: str = "", first: bool = False) -> Config:
+    """``first``: ``text`` is for the top of the file, where keys of no table stand."""
     (tmp_path / "policy.toml").write_text("version = 1\n")
-    (tmp_path / "gateway.toml").write_text(SMALL + text)
+    (tmp_path / "gateway.toml").write_text(text + SMALL + more if first else SMALL + text + more)
     return load_config(tmp_path / "gateway.toml")
 
 
@@ -57,6 +58,23 @@ def test_a_store_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     assert store_of_environment().index == "postgresql://other"
     with pytest.raises(ConfigErrors, match=r"store\.index must be"):
         load(tmp_path, told.replace("postgresql", "mysql"))
+    short = 'store = "postgresql://db/audit"\nrecordings = "s3://audit/logs"\n'
+    assert load(tmp_path, short, first=True).store == config.store
+    monkeypatch.delenv("WIREWARDEN_INDEX")
+    assert store_of_environment() == config.store
+    for wrong, why in (
+        (short.replace("postgresql", "mysql"), "store must be"),
+        (short.replace("s3", "file"), "recordings must be"),
+        (short.replace('"s3://audit/logs"', "4"), "recordings must be"),
+        (short + 'keys = "x"\n', "keys is not a known key"),
+    ):
+        with pytest.raises(ConfigErrors, match=why):
+            load(tmp_path, wrong, first=True)
+    with pytest.raises(ConfigErrors, match="said twice"):
+        load(tmp_path, 'recordings = "s3://b"\n', told, first=True)
+    (warning,) = load(tmp_path, 'store = "postgresql://me:secret@db/audit"\n', first=True).warnings
+    assert "a password in it" in warning
+    assert "secret" not in warning
     monkeypatch.setenv("WIREWARDEN_CONFIG", str(tmp_path / "none.toml"))
     with pytest.raises(StoreError):
         store_of_environment()
