@@ -16,10 +16,10 @@ from pathlib import Path
 
 from protocols.wire import Mark, Move, Side, Span
 from recorder import framing, records
+from recorder.cutting import cut
 from recorder.framing import Framed
 from recorder.index.answer import NAME, Answer, opened, rebuilt
 from recorder.index.wanted import Pattern, Wanted, Words
-from recorder.seal import write_log
 
 PER_SESSION = 20
 ROUNDS = 15
@@ -83,7 +83,7 @@ def write(state: Path, count: int) -> float:
             (framing.END, [0, 2, 2000, "closed", "done", [60, 0, 0, 60], summary]),
         ]
         found = (Framed(0, kind, 0, b"", packer.pack(body)) for kind, body in bodies)
-        write_log(state / "sessions", found, True, durable=False)
+        cut(state / "sessions", found, True, durable=False)
     return time.monotonic() - began
 
 
@@ -120,8 +120,8 @@ def main() -> None:
         ask(state, count)
 
 
-def ask(state: Path, count: int) -> None:
-    """Every filter."""
+def questions(count: int) -> tuple[dict[str, tuple[Wanted, int]], dict[str, tuple[Wanted, int]]]:
+    """What is asked of sessions, and of commands, each with how many are wanted (0: all)."""
     began = datetime.fromtimestamp(BEGAN / 1e9, UTC)
     rare = str(count // PER_SESSION // 2 // 10)
     sessions = {
@@ -152,6 +152,12 @@ def ask(state: Path, count: int) -> None:
         "--verdict block --run": (Wanted(verdict="block", run=rare), 0),
         "a|b (no text to look up)": (Wanted(pattern=Pattern("users|orders")), 50),
     }  # fmt: skip
+    return sessions, items
+
+
+def ask(state: Path, count: int) -> None:
+    """Every filter."""
+    sessions, items = questions(count)
     print(f"{'list':44} {'p50 ms':>9} {'worst ms':>9}   found")
     for what, (wanted, limit) in sessions.items():
         timed(what, lambda w=wanted, n=limit: Answer(state, w, print).lines(n))  # type: ignore[misc]

@@ -15,14 +15,19 @@ class FormatError(Exception):
     """A file is not what FORMAT.md says.
 
     ``offset`` is the byte in the file at which it stops being so, ``torn``
-    True when the file merely ends too early there.
+    True when the file merely ends too early there. ``part`` is the number of
+    the part whose file it is, where a session has several.
     """
 
     def __init__(self, reason: str, offset: int, *, torn: bool = False) -> None:
-        super().__init__(f"{reason} (byte {offset})")
+        super().__init__(reason, offset)
         self.reason = reason
         self.offset = offset
         self.torn = torn
+        self.part = 0
+
+    def __str__(self) -> str:
+        return f"{self.reason} (byte {self.offset}{f' of part {self.part}' if self.part else ''})"
 
 
 class ContradictionError(FormatError):

@@ -14,6 +14,7 @@ import contextlib
 import fcntl
 import os
 import threading
+from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -29,17 +30,29 @@ from recorder.header import is_session_id
 from recorder.originals import Keeper, Originals
 from recorder.recovery import Recovery, recover
 from recorder.seal import Sealer
-from recorder.segment import BALLAST, Ballast, Segment, fsync_directory, segment_path
-from recorder.session_log import PLACES_MAX, SessionLog
+from recorder.segment import (
+    BALLAST,
+    Ballast,
+    Segment,
+    fsync_directory,
+    make_directory,
+    segment_path,
+)
+from recorder.session_log import PLACES_MAX, Portion, SessionLog
 from recorder.state import sessions_directory, worker_directory
+from recorder.wrapped import in_header, keys_body
 
 State = Literal["ok", "low", "critical"]
 
+PART_SIZE = 8 << 20
+PART_SECONDS = 600.0
+_IDLE_EVERY = 60_000_000_000
+_IDLE_SEGMENTS = 4
+"""How many segments back an idle session may hold one."""
 _PIECES = 1000  # one writev takes at most IOV_MAX (1024) pieces
 _DATA = framing.word(framing.DATA)
 _JOIN_MAX = 1 << 16
 _MASK = framing.MASK
-from recorder.wrapped import in_header, keys_body
 _bound = framing.BOUND.pack
 _record = framing.RECORD.pack
 
@@ -53,7 +66,8 @@ class Journal:
     (and, when they are only withheld, the keys of their commitments) are
     wrapped to. ``sealer`` starts the thread that cuts Logs and calls ``sync``
     every ``commit_interval`` seconds; without it both happen when the journal
-    is next opened, or by hand. ``low`` and ``critical`` are bytes of free
+    is next opened, or by hand. A session's part ends after ``part_size`` bytes of
+    records or ``part_seconds``, whichever comes first. ``low`` and ``critical`` are bytes of free
     space (``low`` None: 1 GiB or a twentieth of the disk, whichever is more).
     Raises ``RecorderError`` when another process writes there, or when there
     is no room.
@@ -76,6 +90,8 @@ class Journal:
         commit_interval: float = 0.1,
         low: int | None = None,
         critical: int = 256 << 20,
+        part_size: int = PART_SIZE,
+        part_seconds: float = PART_SECONDS,
     ) -> None:
         self.directory = worker_directory(directory, worker)
         self.sessions = sessions_directory(directory)
@@ -83,6 +99,8 @@ class Journal:
         self.wall = wall
         self.dirty: list[SessionLog] = []
         self.open_sessions: dict[int, SessionLog] = {}
+        self.part_size = max(1, part_size)
+        self.part_time = max(1, int(part_seconds * 1e9))
         self.written = 0
         """Bytes flushed since the start, over all segments: what ``sync``
         counts in."""
@@ -101,6 +119,9 @@ class Journal:
         self._pack = self._packer.pack
         self._pieces: list[bytes] = []
         self._ending: list[SessionLog] = []
+        self._parted: list[Portion] = []
+        self._said_again: list[SessionLog] = []
+        self._idle_after = 0
         self._pending = 0
         self._durable = 0
         self._durable_place = (0, 0)
@@ -111,8 +132,8 @@ class Journal:
         self._new_names = True
         self._sealer: Sealer | None = None
         try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            self.sessions.mkdir(parents=True, exist_ok=True)
+            make_directory(self.directory)
+            make_directory(self.sessions)
             self._lock = os.open(
                 self.directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640
             )
@@ -173,6 +194,34 @@ class Journal:
             self._put(log, framing.word(framing.KEYS), kept)
         return log
 
+    def parted(self, log: SessionLog, done: Portion) -> None:
+        """Called by ``SessionLog`` where a part begins; ``done`` is the one before."""
+        if self._sealer is not None:
+            self._sealer.hold(done)  # before the session lets go of its segments
+            self._parted.append(done)
+        log.places = array("Q")
+        log.segments = []
+        self._put(log, framing.word(framing.HEADER), self._packer.pack(log.header_body()))
+
+    def say_again(self, log: SessionLog) -> None:
+        """Called by ``SessionLog``: its part is empty so far, and moves to this segment.
+        What it held is held until that is written."""
+        log.places = array("Q")
+        self._put(log, framing.word(framing.HEADER), self._packer.pack(log.header_body()))
+        self._said_again.append(log)
+
+    def relieve(self) -> None:
+        """To be called now and then, at least each second or so: sessions that write nothing
+        must not hold old segments, nor keep their evidence back. ``RecorderError``."""
+        now = self.clock()
+        if now < self._idle_after or self._failed:
+            return
+        self._idle_after = now + min(_IDLE_EVERY, self.part_time)
+        oldest = self._segment.number - _IDLE_SEGMENTS
+        for log in self.open_sessions.values():
+            log.idle(oldest)
+        self.flush()
+
     def pack(self, log: SessionLog) -> None:
         """Turn what ``log`` collected into a record of the next flush."""
         entries = log.entries
@@ -185,6 +234,7 @@ class Journal:
         if log.flags:
             first |= log.flags << 16
             log.flags = 0
+        log.room -= len(body)
         self._put(log, first, body)
 
     def ended(self, log: SessionLog, status: str, reason: str) -> None:
@@ -238,6 +288,8 @@ class Journal:
         self._pending = 0
         segment.end += pending
         self.written += pending
+        if self._parted or self._said_again:
+            self._on_record()
         if self._ending:
             for log in self._ending:
                 self._finished(log)
@@ -374,9 +426,21 @@ class Journal:
         self._pieces += (stored[: framing.RECORD_HEADER], body)
         self._pending += len(body) + framing.RECORD_HEADER
 
+    def _on_record(self) -> None:
+        """The HEADERs of new parts are written."""
+        for log in self._said_again:
+            log.segments = log.segments[-1:]
+        self._said_again = []
+        parted, self._parted = self._parted, []
+        if self._sealer is not None:
+            for done in parted:
+                self._sealer.add(done)
+
     def _finished(self, log: SessionLog) -> None:
         if self._sealer is not None:
-            self._sealer.add(log)
+            done = log.portion()
+            self._sealer.hold(done)
+            self._sealer.add(done)
         self.open_sessions.pop(log.number, None)
 
     def _new_segment(self, number: int) -> Segment:

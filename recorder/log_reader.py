@@ -73,7 +73,8 @@ class LogFile:
     checks all that can be checked; then ``end`` is known, ``peek_end`` tells
     it at once but trusts the trailer. ``FormatError`` names the byte where
     the file stops being what it should be; ``OSError`` as usual. ``root`` is
-    known with ``end``: what the ledger vouches for (FORMAT.md, section 6)."""
+    known with ``end``: what the ledger vouches for (FORMAT.md, section 6).
+    ``number`` is the session's in its journal, ``seq`` and ``at`` are the HEADER's."""
 
     live = False
 
@@ -98,8 +99,7 @@ class LogFile:
             self.part = head.number
             if head.identity != log_identity(self.header["session"], head.number):
                 raise ContradictionError("the file's id is not its session's", 16)
-            self._number, seq, at = records.prefix(first.body)
-            self._since = (seq + 1, at)
+            self.number, self.seq, self.at = records.prefix(first.body)
             self._link = first_link(raw + first.head + first.body)
             self._body_start = first.end
         except BaseException:
@@ -154,7 +154,7 @@ class LogFile:
     def stored(self) -> Iterator[Stored]:
         """Every DATA and GAP record, in order."""
         link, offset = self._link, self._body_start
-        expected, last_at = self._since
+        expected, last_at = self.seq + 1, self.at
         self.records = self.chunks = self._lost = 0
         while True:
             found = self._window.record(offset, self._seed)
@@ -166,7 +166,7 @@ class LogFile:
             if found.kind == framing.CHUNK:
                 for item in self._chunk(found, link):
                     number, seq, at = records.prefix(item.body, offset)
-                    if number != self._number or seq != expected or at < last_at:
+                    if number != self.number or seq != expected or at < last_at:
                         raise ContradictionError("a record is out of its order", offset)
                     expected, last_at = seq + 1, at
                     if item.kind == framing.GAP:
@@ -224,7 +224,7 @@ class LogFile:
         offset = found.offset
         body = records.unpack(found.body, offset)
         end = read_end(body, offset)
-        if len(body) < 10 or body[0] != self._number or end.seq != expected or end.at < last_at:
+        if len(body) < 10 or body[0] != self.number or end.seq != expected or end.at < last_at:
             raise ContradictionError("the END does not follow what is before it", offset)
         if body[7:10] != [self.records, self.chunks, link]:
             raise ContradictionError("the END does not say what is in the file", offset)

@@ -124,15 +124,16 @@ class LogWriter:
         if self._raw_size >= CHUNK:
             self._close_chunk()
 
-    def finish(self, end: list[Any], durable: bool = True) -> None:
+    def finish(self, end: list[Any], durable: bool = True) -> bytes:
         """Write the END (its first seven elements are given), make the file
-        durable, and give it its name. ``durable`` False leaves it to the
-        caller to ``settle`` the file before the journal may forget it."""
+        durable, and give it its name; returns its root. ``durable`` False leaves
+        it to the caller to ``settle`` the file before the journal may forget it."""
         self._close_chunk()
         told = [*end[:7], self.records, self.chunks, self._link]
         body = self._packer.pack([*told, self.lost] if self.lost else told)
         place = self._offset
-        self._put(framing.frame(framing.END, body, self._seed, place))
+        stored = framing.frame(framing.END, body, self._seed, place)
+        self._put(stored)
         self._put(trailer(place))
         self._write()
         if durable:
@@ -143,6 +144,7 @@ class LogWriter:
         if durable:
             for directory in self._directories:
                 fsync_directory(directory)
+        return next_link(self._link, stored)
 
     def abandon(self) -> None:
         """Leave nothing behind. Idempotent; harmless after ``finish``."""

@@ -12,10 +12,11 @@ from recorder.away import note_of
 from recorder.errors import UnknownSessionError
 from recorder.live import LiveSession, live_sessions
 from recorder.log_reader import LogFile
+from recorder.parted import PartedLog, log_of
 from recorder.records import Entry
-from recorder.state import LOG_SUFFIX, sessions_directory
+from recorder.state import LOG_SUFFIX, session_of, sessions_directory
 
-Recording = LogFile | LiveSession
+Recording = LogFile | PartedLog | LiveSession
 
 
 class Record(NamedTuple):
@@ -43,11 +44,17 @@ def decoded(recording: Recording) -> Iterator[Record]:
 
 
 def every_log(state: Path) -> Iterator[Path]:
-    """Paths of all finished Logs, oldest day first; also of those that are away."""
+    """Paths of all Logs, oldest day first; also of those that are away. Of a session in parts
+    it is that of its first; more of it may still be in a journal."""
     root = sessions_directory(state)
     found = {*root.glob(f"[0-9]*/[0-9]*/[0-9]*/[!.]*{LOG_SUFFIX}")}
     away = root.glob(f"[0-9]*/[0-9]*/[0-9]*/[!.]*{LOG_SUFFIX}{AWAY}")
-    yield from sorted(found | {path.with_suffix("") for path in away})
+    last = Path()
+    for path in sorted(found | {path.with_suffix("") for path in away}):
+        # A dot sorts before letters and digits, and "agr" before "p0001".
+        if session_of(path) != session_of(last) or path.parent != last.parent:
+            last = path
+            yield path
 
 
 def open_recording(state: Path, name: str) -> Recording:
@@ -60,14 +67,15 @@ def open_recording(state: Path, name: str) -> Recording:
     if path.suffix == LOG_SUFFIX or "/" in name or path.is_file():
         if not path.exists() and not note_of(path).exists():
             raise UnknownSessionError(f"no such file: {name}")
-        return LogFile(path)
+        return log_of(path)
     wanted = name.upper()
     if not wanted.isascii() or not wanted.isalnum():
         raise UnknownSessionError(f"not a session's id: {name}")
-    logs = {p.stem: p for p in every_log(state) if p.stem.upper().startswith(wanted)}
-    exact = [p for stem, p in logs.items() if stem.upper() == wanted]
-    if exact:
-        return LogFile(exact[0])
+    logs = {session_of(p): p for p in every_log(state)}
+    logs = {session: p for session, p in logs.items() if session.upper().startswith(wanted)}
+    for session, path in logs.items():
+        if session.upper() == wanted:
+            return _whole(state, path)
     live = {
         str(s.header["session"]): s
         for s in live_sessions(state / "journal")
@@ -82,4 +90,23 @@ def open_recording(state: Path, name: str) -> Recording:
     if len(names) > 1:
         some = ", ".join(names[:5])
         raise UnknownSessionError(f"{name} is the start of {len(names)} sessions: {some}")
-    return LogFile(logs[names[0]]) if names[0] in logs else live[names[0]]
+    return _whole(state, logs[names[0]]) if names[0] in logs else live[names[0]]
+
+
+def _whole(state: Path, path: Path) -> Recording:
+    """A Log, or where it goes on in a journal, all of both."""
+    log = log_of(path)
+    if isinstance(log, PartedLog) and log.peek_end() is None:
+        found = live_of(state, session_of(path))
+        if found is not None:
+            log.close()
+            return found
+        log.close()
+        return log_of(path)  # its end may have come meanwhile
+    return log
+
+
+def live_of(state: Path, session: str) -> LiveSession | None:
+    """A session that is in a journal."""
+    live = (s for s in live_sessions(state / "journal") if s.header["session"] == session)
+    return next(live, None)

@@ -34,6 +34,10 @@ EVENT_MAX = 1 << 18
 """About how many bytes an event's fields, or a command's parameters, take."""
 
 STATUSES = ("closed", "terminated", "recovered", "continued")
+CONTINUED = "the session goes on in the next part"
+"""The reason in the END of a part that is not the last."""
+OF_PARTS = ("part", "counts", "summary", "previous")
+"""Keys that the HEADER of a later part has beside those of the first."""
 
 
 def packer() -> msgpack.Packer:

@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from recorder import framing, records
+from recorder.cutting import cut
 from recorder.errors import FormatError
 from recorder.evidence.inbox import gap_leaf
 from recorder.framing import FILE_HEADER
 from recorder.scan import Damage, OpenSegment, Places
-from recorder.seal import tell_ledger, write_log
+from recorder.seal import tell_ledger
 from recorder.sealed import NAME, read_sealed
 from recorder.segment import (
     BALLAST,
@@ -211,7 +212,7 @@ def _write_logs(directory: Path, sessions: Path, scan: _Scan, result: Recovery) 
             try:
                 if not session.headed:
                     raise FormatError("its header is lost", 0)
-                path = write_log(sessions, places.read(session.places), session.ended)
+                done = cut(sessions, places.read(session.places), session.ended)
             except FormatError as error:
                 result.notices.append(
                     f"session {number} of {directory.name} has no Log, its "
@@ -219,9 +220,15 @@ def _write_logs(directory: Path, sessions: Path, scan: _Scan, result: Recovery) 
                 )
                 kept.update(place >> 32 for place in session.places)
                 continue
-            result.logs.append(path)
+            result.logs += done.paths
             if not session.ended:
-                result.recovered.append(path)
+                result.recovered.append(done.paths[-1])
+            if done.left:
+                result.notices.append(
+                    f"session {number} of {directory.name} lacks a part: its header is lost, "
+                    "and its records stay in quarantine"
+                )
+                kept.update(place >> 32 for place in session.places)
     finally:
         places.close()
     return kept

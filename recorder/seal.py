@@ -1,35 +1,28 @@
-"""Cuts finished sessions out of the journal, one Log each."""
+"""Cuts sessions out of the journal, into Logs and parts of Logs, while others go on."""
 
 from __future__ import annotations
 
 import contextlib
-import itertools
-import os
 import queue
 import threading
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, NamedTuple
 
 from recorder import framing, records
+from recorder.cutting import cut
 from recorder.errors import FormatError, RecorderError
 from recorder.evidence.inbox import Item, hand_over, inbox_directory, sealed_leaves
 from recorder.framing import Framed
-from recorder.header import header_of
-from recorder.log_reader import LogFile
-from recorder.log_writer import LogWriter, settle
+from recorder.log_writer import settle
 from recorder.scan import Damage, OpenSegment, Places
 from recorder.sealed import note_sealed
 from recorder.segment import segment_numbers, segment_path
-from recorder.state import log_path
-from recorder.tally import Tally
-from recorder.verify import INCOMPLETE, OK, verify
-from recorder.wrapped import put_keys
 
 if TYPE_CHECKING:
     from recorder.journal import Journal
-    from recorder.session_log import SessionLog
+    from recorder.session_log import Portion
 
 FAULTS_MAX = 100
 _LOOK = 0.5  # seconds between looks for segments that can go
@@ -37,85 +30,14 @@ _SETTLE = 8.0  # seconds after which most file systems have written by themselve
 _RETRY = 5.0  # seconds until a Log that could not be written is tried again
 
 
-def write_log(
-    sessions: Path,
-    found: Iterable[Framed],
-    ended: bool,
-    pause: float = 0.0,
-    durable: bool = True,
-) -> Path:
-    """Write the Log of the session whose records are ``found``, in order.
+class _Settling(NamedTuple):
+    """A file that is written. ``due`` is when to make it durable, ``written`` what of the
+    journal has to be durable first."""
 
-    ``ended`` says that an END is among them; else the Log gets one with the
-    status ``recovered``, and every record is decoded to count its bytes. A
-    jump in sequence numbers becomes a GAP. ``pause``: seconds to sleep per
-    MiB, for the sake of other threads. Does nothing if the Log is there;
-    one that is damaged is set aside as ``.damaged`` and written again.
-    Raises ``OSError``, ``FormatError``.
-    """
-    each = iter(found)
-    first = next(each)
-    header = header_of(first)
-    path = log_path(sessions, header["session"], header["wall"])
-    second = next(each, None)
-    if second is not None and second.kind == framing.KEYS:
-        # Also where the Log is there: a crash may have left it without them.
-        put_keys(path, header["session"], second.body, durable)
-    elif second is not None:
-        each = itertools.chain((second,), each)
-    if path.exists() and _is_there(path, header):
-        return path
-    writer = LogWriter(path, header["session"], first.body)
-    try:
-        number, expected, last = records.prefix(first.body, first.offset)
-        expected += 1
-        tally, decoder = Tally(), records.Decoder()
-        size = 0
-        for record in each:
-            _, seq, at = records.prefix(record.body, record.offset)
-            if seq < expected:
-                continue  # said twice: the same END in the segment and the ballast
-            if seq > expected:
-                writer.add(framing.GAP, _gap(number, expected, last, seq))
-                tally.resume()
-            expected, last = seq + 1, at
-            if record.kind == framing.END:
-                writer.finish(records.unpack(record.body, record.offset), durable)
-                return path
-            writer.add(record.kind, record.body)
-            if not ended and record.kind == framing.DATA:
-                body = records.unpack(record.body, record.offset)
-                tally.add(decoder.entries(body, record.offset))
-            size += len(record.body)
-            if pause and size >= 1 << 20:
-                size = 0
-                time.sleep(pause)
-        counts = [max(0, count) for count in tally.counts()]
-        summary = {**tally.summary, "verdicts": tally.verdicts}
-        reason = "the gateway died; recovered from its journal"
-        writer.finish([number, expected, last, "recovered", reason, counts, summary])
-        return path
-    finally:
-        writer.abandon()
-
-
-def _is_there(path: Path, header: dict[str, Any]) -> bool:
-    try:
-        log = LogFile(path)
-    except FormatError:
-        pass
-    else:
-        try:
-            if log.header != header:
-                raise FormatError("another session of the same id has its Log already", 0)
-            # A crash can leave a name without all of its bytes: look at each.
-            if verify(log).status in (OK, INCOMPLETE) and log.end is not None:
-                settle([path])
-                return True
-        finally:
-            log.close()
-    os.rename(path, path.with_name(path.name + ".damaged"))
-    return False
+    due: float
+    written: int
+    path: Path
+    done: Portion
 
 
 def tell_ledger(sessions: Path, paths: list[Path], more: Iterable[Item] = ()) -> None:
@@ -125,14 +47,9 @@ def tell_ledger(sessions: Path, paths: list[Path], more: Iterable[Item] = ()) ->
         hand_over(inbox, [*sealed_leaves(paths), *more])
 
 
-def _gap(number: int, missing: int, at: int, following: int) -> bytes:
-    body = [number, missing, at, following, "the journal was damaged"]
-    return bytes(records.packer().pack(body))
-
-
 class Sealer:
-    """A thread of its own beside the writer: cuts Logs, deletes segments that
-    nothing needs, and makes the journal durable at intervals.
+    """A thread of its own beside the writer: cuts Logs, part by part, deletes segments
+    that nothing needs, and makes the journal durable at intervals.
 
     ``faults`` are sentences about what it could not do, for the operator. The list
     only grows, each sentence is in it once, and it ends at ``FAULTS_MAX``.
@@ -141,13 +58,15 @@ class Sealer:
     def __init__(self, journal: Journal, interval: float) -> None:
         self._journal = journal
         self._interval = interval
-        self._queue: queue.SimpleQueue[SessionLog | None] = queue.SimpleQueue()
-        self._waiting: dict[int, SessionLog] = {}
-        self._later: list[tuple[float, SessionLog]] = []
+        self._queue: queue.SimpleQueue[Portion | None] = queue.SimpleQueue()
+        self._waiting: dict[tuple[int, int], Portion] = {}
+        self._later: dict[int, tuple[float, list[Portion]]] = {}
+        self._roots: dict[int, bytes] = {}
         self._places = Places(journal.directory)
         self._look_again = 0.0
         self._sync_next = 0.0
-        self._settling: list[tuple[float, Path, int]] = []
+        self._settling: list[_Settling] = []
+        self._unsettled: set[int] = set()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.faults: list[str] = []
         self.sealed = 0
@@ -156,10 +75,13 @@ class Sealer:
         """Start the thread."""
         self._thread.start()
 
-    def add(self, log: SessionLog) -> None:
-        """An ended session whose END is flushed."""
-        self._waiting[log.number] = log
-        self._queue.put(log)
+    def hold(self, done: Portion) -> None:
+        """A part that takes nothing more; its segments are needed until it is durable."""
+        self._waiting[done.number, done.part] = done
+
+    def add(self, done: Portion) -> None:
+        """A part that is held, and all of whose records are flushed."""
+        self._queue.put(done)
 
     def stop(self) -> None:
         """Finish what is queued, and end the thread."""
@@ -171,14 +93,14 @@ class Sealer:
         going, now = True, 0.0
         while going:
             try:
-                log = self._queue.get(timeout=self._interval)
+                done = self._queue.get(timeout=self._interval)
             except queue.Empty:
                 pass
             else:
-                if log is None:
+                if done is None:
                     going = False
                 else:
-                    self._seal(log)
+                    self._take(done)
             now = time.monotonic()
             if now >= self._sync_next:
                 self._sync_next = now + self._interval
@@ -187,8 +109,9 @@ class Sealer:
                 self._look_again = now + _LOOK
                 self._settle(now)
                 self._delete_segments()
-            while self._later and (not going or self._later[0][0] <= now):
-                self._seal(self._later.pop(0)[1], last=not going)
+            for number, (due, _) in list(self._later.items()):
+                if not going or due <= now:
+                    self._try_again(number, last=not going)
         self._settle(now + 2 * _SETTLE)
         self._delete_segments()
 
@@ -198,57 +121,83 @@ class Sealer:
             with contextlib.suppress(RecorderError):
                 journal.sync()  # on failure the writer learns of it at its next flush
 
-    def _seal(self, log: SessionLog, last: bool = False) -> None:
+    def _take(self, done: Portion) -> None:
+        if done.number in self._later:
+            self._later[done.number][1].append(done)  # each part needs the root of the one before
+        elif not self._seal(done):
+            self._later[done.number] = (time.monotonic() + _RETRY, [done])
+
+    def _try_again(self, number: int, last: bool) -> None:
+        _, some = self._later.pop(number)
+        while some and self._seal(some[0]):
+            del some[0]
+        if some and not last:
+            self._later[number] = (time.monotonic() + _RETRY, some)
+
+    def _seal(self, done: Portion) -> bool:
         try:
-            found = self._records(log)
-            path = write_log(self._journal.sessions, found, True, 0.0005, durable=False)
+            made = cut(
+                self._journal.sessions, self._records(done), end=done.end,
+                previous=self._roots.get(done.number, b""), pause=0.0005, durable=False,
+            )  # fmt: skip
         except Exception as error:
             # Whatever it is, one session must not stop the sealing of others. The
             # journal keeps this one; recovery will try again at the latest.
-            self._fault(f"session {log.session} is not sealed yet: {error}")
-            if not last:
-                self._later.append((time.monotonic() + _RETRY, log))
-            return
-        self.sealed += 1
-        # Not out of ``_waiting`` yet: first the Log must be durable.
-        self._settling.append((time.monotonic() + _SETTLE, path, log.number))
+            part = f" (part {done.part})" if done.part else ""
+            self._fault(f"session {done.session}{part} is not sealed yet: {error}")
+            return False
+        if done.end is None:
+            self.sealed += 1
+            self._roots.pop(done.number, None)
+        else:
+            self._roots[done.number] = made.root
+        # Not out of ``_waiting`` yet: first the file must be durable, and what the
+        # journal has after it: a part that goes on must not be the last thing known.
+        due = time.monotonic() + _SETTLE
+        self._settling.append(_Settling(due, self._journal.written, made.paths[-1], done))
+        return True
 
-    def _records(self, log: SessionLog) -> Iterator[Framed]:
-        if log.places is not None:
-            yield from self._places.read(log.places)
+    def _records(self, done: Portion) -> Iterator[Framed]:
+        if done.places is not None:
+            yield from self._places.read(done.places)
             return
-        for number in log.segments:
+        stop = None if done.end is None else done.end[1]
+        for number in done.segments:
             with OpenSegment(segment_path(self._journal.directory, number)) as segment:
-                yield from records_of(segment, log.number)
+                yield from records_of(segment, done.number, done.first, stop)
 
     def _settle(self, now: float) -> None:
-        due = [item for item in self._settling if item[0] <= now]
+        durable = self._journal.durable
+        due = [item for item in self._settling if item.due <= now and item.written <= durable]
         if not due:
             return
-        del self._settling[: len(due)]
+        self._settling = [item for item in self._settling if item not in due]
+        numbers = [item.done.number for item in due if item.done.end is None]
         try:
-            settle(path for _, path, _ in due)
+            settle(item.path for item in due)
             # Before the journal may forget them: a kill must not lose their leaves.
-            tell_ledger(self._journal.sessions, [path for _, path, _ in due])
-            note_sealed(self._journal.directory, [number for _, _, number in due])
+            tell_ledger(self._journal.sessions, [item.path for item in due])
+            note_sealed(self._journal.directory, (n for n in numbers if n not in self._unsettled))
         except OSError as error:
-            # They stay in ``_waiting``, so that the journal keeps them too.
+            # They stay in ``_waiting``, so that the journal keeps them too; and recovery
+            # must not take their sessions for finished.
+            self._unsettled.update(item.done.number for item in due)
             self._fault(f"Logs could not be made durable: {error}")
             return
-        for _, _, number in due:
-            self._waiting.pop(number, None)
+        for item in due:
+            self._waiting.pop((item.done.number, item.done.part), None)
 
     def _delete_segments(self) -> None:
-        # The order of reads matters: a session is waiting before it is not open.
+        # The order of reads matters: a part is waiting before its session lets go of it.
         current, needed = self._journal.segments_in_use()
-        for log in tuple(self._waiting.values()):
-            needed.update(log.segments)
+        for done in tuple(self._waiting.values()):
+            needed.update(done.segments)
         directory = self._journal.directory
-        done = [n for n in segment_numbers(directory) if n < current and n not in needed]
-        if not done:
+        gone = [n for n in segment_numbers(directory) if n < current and n not in needed]
+        if not gone:
             return
         try:
-            for number in done:
+            for number in gone:
                 segment_path(directory, number).unlink(missing_ok=True)
         except OSError as error:
             self._fault(f"segments could not be deleted: {error}")
@@ -261,10 +210,15 @@ class Sealer:
                 self.faults.append("further faults of the sealer are not told")
 
 
-def records_of(segment: OpenSegment, session: int) -> Iterator[Framed]:
-    """The records of one session in a segment; ``FormatError`` at damage."""
+def records_of(
+    segment: OpenSegment, session: int, first: int = 0, stop: int | None = None
+) -> Iterator[Framed]:
+    """The records of one session in a segment, from ``first`` and before ``stop`` (sequence
+    numbers); ``FormatError`` at damage."""
     for record in segment.records():
         if isinstance(record, Damage):
             raise FormatError(record.reason, record.start)
-        if record.kind != framing.COMMIT and records.prefix(record.body)[0] == session:
-            yield record
+        if record.kind != framing.COMMIT:
+            number, seq, _ = records.prefix(record.body)
+            if number == session and seq >= first and (stop is None or seq < stop):
+                yield record

@@ -11,6 +11,7 @@ from recorder import framing
 SUFFIX = ".agj"
 BALLAST = "ballast" + SUFFIX
 BALLAST_NUMBER = 0xFFFFFFFF
+_ABOVE = 3  # the deepest lie two below the state directory, which may be new itself
 
 
 def segment_path(directory: Path, number: int) -> Path:
@@ -34,6 +35,17 @@ def fsync_directory(directory: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def make_directory(directory: Path, mode: int = 0o777) -> None:
+    """Make ``directory`` with its parents, durably. One that is there already may be
+    one that a power cut would still take away, so that its names are synced too."""
+    directory.mkdir(mode, parents=True, exist_ok=True)
+    for above in directory.parents[:_ABOVE]:
+        try:
+            fsync_directory(above)
+        except PermissionError:
+            return  # not ours: then we did not make it, nor what is above it
 
 
 def write_all(fd: int, data: bytes) -> None:

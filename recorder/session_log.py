@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from protocols.wire import Mark, Move, Span
-from recorder import records
+from recorder import framing, records
 from recorder.errors import RecorderError
 from recorder.fields import plain_value, rendered, shortened, weight, writable
 from recorder.originals import Keeper
@@ -30,7 +30,22 @@ _CLOCK_EVERY = 60_000_000_000
 _SHAPES_MAX = 1024
 _SHAPE_TEXT_MAX = 1 << 20
 PLACES_MAX = 1 << 20
-"""Remembered places of records of a session; beyond it the sealer scans."""
+"""Remembered places of records of a part; beyond it the sealer scans."""
+
+
+class Portion(NamedTuple):
+    """A part of a session whose records are all on record: what the sealer needs to cut
+    it. ``first`` is its HEADER's sequence number; ``places`` are those of its records, None
+    where they have to be looked for in ``segments``. ``end`` is the END to give it, None for
+    the last part, which has its own among its records."""
+
+    number: int
+    session: str
+    part: int
+    first: int
+    segments: list[int]
+    places: array[int] | None
+    end: list[Any] | None
 
 
 class SessionLog:
@@ -43,6 +58,9 @@ class SessionLog:
         "_left",
         "_next_clock",
         "_next_shape",
+        "_part_at",
+        "_part_seq",
+        "_part_until",
         "_refused",
         "_seq",
         "_shape_text",
@@ -54,7 +72,9 @@ class SessionLog:
         "flags",
         "header",
         "number",
+        "part",
         "places",
+        "room",
         "segments",
         "size",
         "summary",
@@ -73,7 +93,10 @@ class SessionLog:
         self._arrived = [0, 0]
         self._left = [0, 0]
         self._shapes: dict[tuple[object, ...], int] = {}
-        self._next_clock = _CLOCK_EVERY
+        self._part_seq = 0
+        self._part_at = 0
+        self._part_until = journal.part_time
+        self._next_clock = min(_CLOCK_EVERY, self._part_until)
         self._next_shape = 0
         self._shape_text = 0
         self._verdicts = [0, 0, 0, 0]
@@ -82,8 +105,12 @@ class SessionLog:
         self.header = header
         self.summary: dict[str, Any] = {}
         self.ended = False
+        self.part = 0
+        """The number of its present part (FORMAT.md, section 6.1)."""
+        self.room: int = journal.part_size
+        """Bytes of records that still go into that part."""
         self.segments: list[int] = []
-        """Numbers of the segments that hold records of it."""
+        """Numbers of the segments that hold records of that part."""
         self.places: array[int] | None = array("Q")
 
     @property
@@ -184,7 +211,7 @@ class SessionLog:
             return
         self._close_record()
         self.ended = True
-        self._shapes = {}  # the sealer may keep this object for a while
+        self._shapes = {}
         self._journal.ended(self, status, reason)
 
     # ---- what the journal calls -----------------------------------------
@@ -198,6 +225,34 @@ class SessionLog:
         counts = [*self._arrived, *self._left]
         return [self.number, seq, now, status, reason, counts, self.summary]
 
+    def portion(self, end: list[Any] | None = None) -> Portion:
+        """The present part, which takes nothing more."""
+        return Portion(
+            self.number, self.session, self.part, self._part_seq, self.segments, self.places, end
+        )
+
+    def header_body(self) -> list[Any]:
+        """The body of the HEADER that the present part begins with."""
+        header = self.header
+        if self.part:
+            counts = [*self._arrived, *self._left]
+            header = {**header, "part": self.part, "counts": counts, "summary": self.summary}
+        return [self.number, self._part_seq, self._part_at, framing.VERSION, header]
+
+    def idle(self, segment: int) -> None:
+        """Told now and then: begin a new part if its time is over, or if it holds segments
+        before the one of that number; where the part is empty, say its HEADER again."""
+        if self.entries is not None or self.ended or self._refused or not self.segments:
+            return
+        now = self._journal.clock() - self._start
+        old = self.segments[0] < segment
+        empty = self._seq == self._part_seq + 1
+        if empty and self.part:
+            if old:
+                self._journal.say_again(self)
+        elif old or (now >= self._part_until and not empty):
+            self._next_part(now)
+
     def roll_back(self, bodies: Sequence[bytes]) -> bool:
         """Forget records that did not get written; False if the session's
         header is among them, so that nothing of it is on record."""
@@ -206,6 +261,8 @@ class SessionLog:
             self._seq = items[1]
             if self._seq == 0:
                 return False
+            if type(items[3]) is int:
+                continue  # the HEADER of a part
             for item in items[:2:-1]:
                 if item[0] < records.EVENT:
                     span = records.read_span(list(item), 0)
@@ -227,16 +284,39 @@ class SessionLog:
         if self._refused or self.ended:
             raise RecorderError("this session's log takes nothing more")
         journal = self._journal
+        now = journal.clock() - self._start
+        ticked = now >= self._next_clock
+        if self.room < 0 or (ticked and now >= self._part_until):
+            self._next_part(now)
         seq = self._seq
         self._seq = seq + 1
-        now = journal.clock() - self._start
         entries: list[Any] = [self.number, seq, now]
-        if now >= self._next_clock:
-            self._next_clock = now + _CLOCK_EVERY
+        if ticked:
+            self._next_clock = min(now + _CLOCK_EVERY, self._part_until)
             entries.append((records.EVENT, "clock", {"wall": journal.wall(), "at": now}))
         self.entries = entries
         journal.dirty.append(self)
         return entries
+
+    def _next_part(self, now: int) -> None:
+        """The boundary takes a sequence number of its own: END of one, HEADER of the next."""
+        journal = self._journal
+        seq = self._seq
+        self._seq = seq + 1
+        summary = {**self.summary, "verdicts": list(self._verdicts)}
+        counts = [*self._arrived, *self._left]
+        end = [self.number, seq, now, "continued", records.CONTINUED, counts, summary]
+        self.summary = dict(summary)  # what the sealer got must not change
+        done = self.portion(end)
+        self.part += 1
+        self._part_seq = seq
+        self._part_at = now
+        self._part_until = now + journal.part_time
+        self._next_clock = min(self._next_clock, self._part_until)
+        self._shapes = {}
+        self._shape_text = 0
+        self.room = journal.part_size
+        journal.parted(self, done)
 
     def _grow(self, size: int) -> None:
         self.size += size
@@ -267,7 +347,14 @@ class SessionLog:
             self._add((tag, *ends[move], length), 24)
             return
         for at in range(0, length, _SPAN_MAX):
-            piece = raw if length <= _SPAN_MAX else raw[at : at + _SPAN_MAX]
+            piece = raw
+            if length > _SPAN_MAX:
+                # Each closes its record, and a part may begin with the next one.
+                piece = raw[at : at + _SPAN_MAX]
+                self._count(move, side, offset + at, departure + at)
+                if self.entries is None:
+                    self._begin()
+                self._count(move, side, offset + at + len(piece), departure + at + len(piece))
             if move is Move.PASS:
                 item: tuple[Any, ...] = (tag, offset + at, departure + at, piece)
             elif move is Move.SEND:
@@ -278,6 +365,12 @@ class SessionLog:
             else:
                 item = (tag, offset + at, piece)
             self._add(item, len(piece))
+
+    def _count(self, move: Move, side: int, arrived: int, left: int) -> None:
+        if move is not Move.TAKE:
+            self._left[side if move is Move.SEND else 1 - side] = left
+        if move is not Move.SEND:
+            self._arrived[side] = arrived
 
     def _add(self, item: tuple[Any, ...], size: int) -> None:
         entries = self.entries or self._begin()

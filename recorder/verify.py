@@ -7,7 +7,9 @@ from pathlib import Path
 
 from recorder import framing, records
 from recorder.errors import ContradictionError, FormatError
+from recorder.live import LiveSession
 from recorder.log_reader import LogFile
+from recorder.parted import PartedLog, log_of
 from recorder.reader import Recording
 from recorder.tally import Tally
 
@@ -37,7 +39,8 @@ EXIT = {
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """``offset`` is the byte at which the recording stops being good, None
-    when all of it is. ``records`` is how many before that are good."""
+    when all of it is; ``part`` is the part whose file that is. ``records`` is
+    how many before that are good."""
 
     status: str
     message: str
@@ -45,12 +48,13 @@ class Verdict:
     offset: int | None = None
     records: int = 0
     scope: str = SCOPE
+    part: int = 0
 
 
 def verify_file(path: Path) -> Verdict:
-    """Check a Log file, every byte of it. Raises ``OSError`` only."""
+    """Check a Log, every byte of it, with all of its parts. Raises ``OSError`` only."""
     try:
-        log = LogFile(path)
+        log = log_of(path)
     except FormatError as error:
         return _broken(error, "", 0)
     try:
@@ -63,10 +67,52 @@ def verify(recording: Recording) -> Verdict:
     """Check an opened recording. A live one is checked up to what is
     flushed, and is INCOMPLETE because it has no END."""
     session = str(recording.header["session"])
-    tally, decoder = Tally(_before(recording)), records.Decoder()
-    gap: int | None = None
-    lost = 0
+    walk = _Walk()
+    parts = 1
     try:
+        if isinstance(recording, PartedLog):
+            for log in recording.logs():
+                try:
+                    walk.read(log)
+                except FormatError as error:
+                    error.part = log.part
+                    raise
+                finally:
+                    recording.records += log.records
+            parts = len(recording.roots)
+        else:
+            walk.read(recording)
+        end = recording.end
+    except FormatError as error:
+        return _broken(error, session, recording.records)
+    count = recording.records
+    if end is None:
+        message = f"still open; good up to record {count}"
+        return Verdict(INCOMPLETE, message, session, None, count)
+    if walk.gap is not None:
+        message = f"{walk.lost} records are missing after damage to the journal"
+        part, offset = walk.gap
+        return Verdict(INCOMPLETE, message, session, offset, count, part=part)
+    if recording.part or end.status == "continued":
+        message = f"part {recording.part}, whole in itself; the session has other parts"
+        return Verdict(INCOMPLETE, message, session, None, count, part=recording.part)
+    if end.status == "recovered":
+        message = f"authentic up to its last record; {end.reason}"
+        return Verdict(INCOMPLETE, message, session, None, count)
+    told = f"{count} records in {parts} parts" if parts > 1 else f"{count} records"
+    return Verdict(OK, f"{told}, {end.status}: {end.reason}", session, None, count)
+
+
+class _Walk:
+    """Reads a Log, a part of one, or a session in a journal, and checks what its records
+    add up to. ``gap`` is the part and the byte of the first gap."""
+
+    def __init__(self) -> None:
+        self.gap: tuple[int, int] | None = None
+        self.lost = 0
+
+    def read(self, recording: LogFile | LiveSession) -> None:
+        tally, decoder = Tally(_before(recording)), records.Decoder()
         for item in recording.stored():
             body = records.unpack(item.body, item.offset)
             if item.kind == framing.DATA:
@@ -74,36 +120,19 @@ def verify(recording: Recording) -> Verdict:
                 if tally.fault:
                     raise ContradictionError(tally.fault, item.offset)
             elif item.kind == framing.GAP:
-                gap = item.offset if gap is None else gap
-                lost += body[3] - body[1]
+                self.gap = self.gap or (recording.part, item.offset)
+                self.lost += body[3] - body[1]
                 tally.resume()
         end = recording.end
-        counts = tally.counts()
         if end is not None and any(
-            said != found and found >= 0 for said, found in zip(end.counts, counts, strict=True)
+            said != found and found >= 0
+            for said, found in zip(end.counts, tally.counts(), strict=True)
         ):
             where = recording.size()
             raise ContradictionError("the END's byte counts are not those of the records", where)
-    except FormatError as error:
-        return _broken(error, session, recording.records)
-    count = recording.records
-    if end is None:
-        message = f"still open; good up to record {count}"
-        return Verdict(INCOMPLETE, message, session, None, count)
-    if gap is not None:
-        message = f"{lost} records are missing after damage to the journal"
-        return Verdict(INCOMPLETE, message, session, gap, count)
-    if recording.part or end.status == "continued":
-        message = f"part {recording.part}, whole in itself; the session has other parts"
-        return Verdict(INCOMPLETE, message, session, None, count)
-    if end.status == "recovered":
-        message = f"authentic up to its last record; {end.reason}"
-        return Verdict(INCOMPLETE, message, session, None, count)
-    message = f"{count} records, {end.status}: {end.reason}"
-    return Verdict(OK, message, session, None, count)
 
 
-def _before(recording: Recording) -> list[int]:
+def _before(recording: LogFile | LiveSession) -> list[int]:
     """The byte counts that a part starts from."""
     counts = recording.header.get("counts")
     if isinstance(counts, list) and len(counts) == 4 and all(type(n) is int for n in counts):
@@ -118,4 +147,4 @@ def _broken(error: FormatError, session: str, good: int) -> Verdict:
         status = INCOMPLETE
     else:
         status = CORRUPT
-    return Verdict(status, error.reason, session, error.offset, good)
+    return Verdict(status, error.reason, session, error.offset, good, part=error.part)

@@ -14,6 +14,7 @@ from protocols.wire import Mark, Move, Side, Span
 from recorder import framing, verify
 from recorder.errors import RecorderError
 from recorder.log_reader import LogFile
+from recorder.parted import PartedLog
 from recorder.reader import decoded, open_recording
 from recorder.records import CommandEntry, Event
 from recorder.sealed import note_sealed, read_sealed
@@ -21,7 +22,7 @@ from recorder.segment import segment_numbers
 from recorder.streams import Hop, Streams
 
 
-def hop_bytes(log: LogFile, side: Side, arrives: bool) -> bytes:
+def hop_bytes(log: LogFile | PartedLog, side: Side, arrives: bool) -> bytes:
     pieces = Streams(log).pieces(Hop(side, arrives))
     return b"".join(b"?" * p.length if p.raw is None else p.raw for p in pieces)
 
@@ -33,9 +34,9 @@ def concealed(legs: Legs, side: Side, arrives: bool) -> bytes:
     return raw.replace(b"D ssn 123-45-6789", b"?" * 17)
 
 
-def sealed(state: Path, session: str = ULIDS[0]) -> LogFile:
+def sealed(state: Path, session: str = ULIDS[0]) -> LogFile | PartedLog:
     found = open_recording(state, session)
-    assert isinstance(found, LogFile)
+    assert isinstance(found, LogFile | PartedLog)
     return found
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -139,16 +140,16 @@ def test_one_session_that_can_not_be_sealed_stops_no_other(
 ) -> None:
     from recorder import seal
 
-    real: Callable[..., Path] = seal.write_log
+    real: Callable[..., Any] = seal.cut
     bad = {"left": 1}
 
-    def fails_once(*args: object, **more: object) -> Path:
+    def fails_once(*args: object, **more: object) -> Any:
         if bad["left"]:
             bad["left"] -= 1
             raise RuntimeError("surprise")
         return real(*args, **more)
 
-    monkeypatch.setattr(seal, "write_log", fails_once)
+    monkeypatch.setattr(seal, "cut", fails_once)
     journal = make_journal(tmp_path, sealer=True)
     for n in range(3):
         log = journal.open(header(ULIDS[n]))
