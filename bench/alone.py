@@ -7,19 +7,27 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench.figures import Check, Metric
-from bench.lab import Lab, Settings
+from bench.lab import Lab
 from bench.scenario import Measure
+from bench.settings import Settings
 
 
 class Alone:
-    """``entrants`` are variants of the part. ``turn`` measures one of them."""
+    """``variants`` are those of the part. ``turn`` measures one of them."""
 
     name = ""
     about = ""
     metrics: tuple[Metric, ...] = ()
-    entrants: tuple[str, ...] = ("alone",)
+    bases: tuple[str, ...] = ()
+    variants: tuple[str, ...] = ("alone",)
     most_rounds = 0
     warm_up = True
+
+    def entrants(self, settings: Settings) -> Sequence[str]:
+        return self.variants
+
+    def guess(self, settings: Settings) -> tuple[float, float]:
+        return 0.5, min(1.0, settings.seconds / 2)
 
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
@@ -35,7 +43,9 @@ class Alone:
         return []
 
     @contextlib.contextmanager
-    def stage(self, lab: Lab, checks: list[Check], skipped: dict[str, str]) -> Iterator[Measure]:
+    def stage(
+        self, lab: Lab, names: Sequence[str], checks: list[Check], skipped: dict[str, str]
+    ) -> Iterator[Measure]:
         self.prepare(lab)
         usual = 0.05 if lab.settings.smoke else min(1.0, lab.settings.seconds / 2)
         yield lambda case, entrant, warm: self.turn(lab, entrant, case, 0.05 if warm else usual)

@@ -3,73 +3,115 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
 
-from bench import machine, report
-from bench.figures import Outcome
-from bench.lab import Lab, Settings
-from bench.scenario import Scenario, play
+from bench.lab import MAKERS
+from bench.run import Places, run
+from bench.scenario import Scenario
 from bench.scenarios import ALL
+from bench.settings import Settings
 from gateway.demo.postgres import NoServer
 
+RESULTS = Path("build/bench")
 EPILOG = """\
-Every measurement is taken in rounds: direct, bare relay, pgbouncer, gateway os,
-gateway disk, and again from the start. Ratios are medians of each round's ratio.
-Results go to stdout, progress to stderr. Exit code 0: all that was measured did
-its work and every recording verifies; 1: something did not; 2: usage.
+Every measurement is taken in rounds: each contender has its turn (direct, bare
+relay, haproxy, pgbouncer, gateway os ...), and again from the start. The first
+round warms up and is dropped. Ratios are medians of each round's ratio.
+
+Results go to stdout, progress to stderr, and a page with plots, and everything
+as JSON, to build/bench/latest.html and .json. Ctrl-C ends a run in order: what
+was measured so far is kept.
+
+exit codes: 0 all that was measured did its work and every recording verifies;
+1 something did not; 2 wrong usage; 130 interrupted (143 by SIGTERM);
+compare: 0 nothing got worse, 1 a ratio did, beyond the noise.
+
 How to read the numbers, and how they mislead: bench/README.md.
 """
 
 
+class Stopped(KeyboardInterrupt):
+    """SIGTERM: as Ctrl-C, with another exit code."""
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    usual = Settings()
+    quick, whole = Settings(), Settings.of_all()
     top = argparse.ArgumentParser(
         prog="python -m bench",
-        description="What the gateway costs on this machine, next to a direct connection, a "
-        "relay that does nothing, and pgbouncer. Without a command: run.",
+        description="What the gateway costs on this machine, next to a direct connection, a relay "
+        "that does nothing, and what one would use instead. Without a command: run.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND")
-    commands.add_parser("list", help="the scenarios, their entrants and metrics")
-    run = commands.add_parser("run", help="run scenarios (default: all, under 10 minutes)")
-    run.add_argument("scenario", nargs="*", metavar="SCENARIO", help="names, see list")
-    run.add_argument(
-        "--rounds", type=_count, default=usual.rounds, help="turns of each (default %(default)s)"
+
+    listing = commands.add_parser("list", help="the scenarios, their contenders, cases and metrics")
+    listing.add_argument("--all", action="store_true", help="as run --all has them")
+
+    running = commands.add_parser(
+        "run",
+        help="run scenarios (default: all of them, small: under 10 minutes)",
+        description="Runs scenarios. Without --all their sizes are small, so that all of them "
+        f"take under {quick.minutes:g} minutes.",
     )
-    run.add_argument(
-        "--seconds",
-        type=_count,
-        default=usual.seconds,
-        help="of each turn, where a turn has no size (default %(default)s)",
-    )
-    run.add_argument(
-        "--size",
-        type=_count,
-        metavar="MB",
-        help=f"of a COPY (default {usual.size}) and of a repository (default {usual.git_size})",
-    )
-    run.add_argument(
-        "--sessions",
-        type=_count,
-        default=usual.sessions,
-        metavar="N",
-        help="that idle (default %(default)s, at most 1200)",
-    )
-    run.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    running.add_argument("scenario", nargs="*", metavar="SCENARIO", help="names, see list")
+    running.add_argument(
+        "--all", action="store_true",
+        help="whole sizes, every number of clients, more rounds; takes hours",
+    )  # fmt: skip
+    for name, kind, about in (
+        ("rounds", _count, "turns of each contender"),
+        ("seconds", _count, "of each turn, where a turn has no size"),
+        ("size", _count, "MB of a COPY"),
+        ("rows", _count, "of a large result"),
+        ("idle", _counts, "sessions that idle, comma separated"),
+        ("clients", _counts, "of pgbench, comma separated"),
+        ("git-sizes", _counts, "MB of repositories, comma separated"),
+        ("clones", _count, "of a small repository, at once"),
+        ("held", _count, "statements that wait for approval at once"),
+        ("commands", _count, "on record, to list, search and verify"),
+        ("minutes", float, "that it may take, by fewer rounds; 0: any time"),
+    ):
+        key = name.replace("-", "_")
+        usual = f"{_shown(getattr(quick, key))}; --all {_shown(getattr(whole, key))}"
+        running.add_argument(f"--{name}", type=kind, metavar="N", help=f"{about} (default {usual})")
+    running.add_argument(
+        "--only", type=_names, metavar="NAMES", default=(),
+        help="these contenders, comma separated (direct, 'gateway os' ...)",
+    )  # fmt: skip
+    _places(running)
+
     smoke = commands.add_parser(
-        "smoke", help="every scenario once, tiny: for correctness, in about a minute"
+        "smoke",
+        help="every scenario once, tiny: for correctness, in about a minute",
+        description="Runs every scenario once and tiny: is the work done right, does every "
+        "recording verify? Its figures say nothing.",
     )
     smoke.add_argument("scenario", nargs="*", metavar="SCENARIO", help="names, see list")
-    smoke.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+    smoke.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
+
+    for module in ("compare", "profile", "drawing"):
+        __import__(f"bench.{module}", fromlist=["add"]).add(commands)
     return top
+
+
+def _places(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out", type=Path, metavar="DIR", default=RESULTS,
+        help="where the page and the JSON go (default %(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results there too")
+
+
+def _shown(value: object) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:,}"
 
 
 def _count(text: str) -> int:
@@ -77,6 +119,14 @@ def _count(text: str) -> int:
     if value < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
     return value
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(_count(word) for word in text.split(","))
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(word.strip() for word in text.split(","))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,27 +137,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given.insert(0, "run")
     args = top.parse_args(given)
     if args.command == "list":
-        return listing()
-    chosen = _chosen(top, args.scenario)
+        return listing(Settings.of_all() if args.all else Settings())
+    if "do" in args:
+        code: int = args.do(args)
+        return code
     # Told to stop, it still takes down the servers that it started.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    before = signal.signal(signal.SIGTERM, _stop)
+    try:
+        return _run(top, args)
+    except BrokenPipeError:
+        return 1
+    except NoServer as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except Stopped:
+        return 143
+    except KeyboardInterrupt:
+        return 130
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Stopped
+
+
+def _run(top: argparse.ArgumentParser, args: argparse.Namespace) -> int:
+    chosen = chosen_of(top, args.scenario)
     if args.command == "smoke":
-        settings = Settings.of_smoke()
-    else:
-        if args.sessions > 1200:
-            top.error("--sessions: the server takes 1200 at most")
-        settings = replace(
-            Settings(),
-            rounds=args.rounds,
-            seconds=args.seconds,
-            size=args.size or Settings().size,
-            git_size=args.size or Settings().git_size,
-            sessions=args.sessions,
-        )
-    return run(chosen, settings, args.json)
+        return run(chosen, Settings.of_smoke(), Places(json=args.json))
+    settings = Settings.of_all() if args.all else Settings()
+    names = ("rounds", "seconds", "size", "rows", "idle", "clients", "git_sizes", "clones", "held",
+             "commands", "minutes")  # fmt: skip
+    given: dict[str, Any] = {
+        name: value for name in names if (value := getattr(args, name)) is not None
+    }
+    settings = replace(settings, only=args.only, **given)
+    known = {*MAKERS, "proxyjump"}
+    for name in args.only:
+        if name not in known:
+            top.error(f"no contender {name!r}; there are: {', '.join(sorted(known))}")
+    return run(chosen, settings, Places(args.out, args.json))
 
 
-def _chosen(top: argparse.ArgumentParser, names: Sequence[str]) -> list[Scenario]:
+def chosen_of(top: argparse.ArgumentParser, names: Sequence[str]) -> list[Scenario]:
+    """The scenarios with these names; all where none is named. Exits with 2."""
     known = {scenario.name: scenario for scenario in ALL}
     wrong = [name for name in names if name not in known]
     if wrong:
@@ -115,49 +189,12 @@ def _chosen(top: argparse.ArgumentParser, names: Sequence[str]) -> list[Scenario
     return [known[name] for name in names] if names else list(ALL)
 
 
-def listing() -> int:
+def listing(settings: Settings) -> int:
     """What there is to run."""
     for scenario in ALL:
-        print(f"{scenario.name:16} {scenario.about}")
-        print(f"{'':16} {', '.join(scenario.entrants)}")
-        print(f"{'':16} {', '.join(f'{m.name} ({m.unit})' for m in scenario.metrics)}")
+        print(f"{scenario.name:18} {scenario.about}")
+        print(f"{'':18} cases: {', '.join(scenario.cases(settings))}")
+        print(f"{'':18} of: {', '.join(scenario.entrants(settings))}")
+        metrics = (f"{m.name} ({m.unit})" if m.unit else m.name for m in scenario.metrics)
+        print(f"{'':18} tells: {', '.join(metrics)}")
     return 0
-
-
-def run(chosen: Sequence[Scenario], settings: Settings, file: Path | None) -> int:
-    """Run, print each scenario as it ends, then the machine and warnings."""
-    start = time.monotonic()
-
-    def say(text: str) -> None:
-        print(f"[{time.monotonic() - start:5.0f} s] {text}", file=sys.stderr, flush=True)
-
-    watch = machine.Watch()
-    outcomes: list[Outcome] = []
-    try:
-        with Lab(settings, say) as lab:
-            for scenario in chosen:
-                say(scenario.name)
-                outcome = play(scenario, lab)
-                outcomes.append(outcome)
-                print("\n".join(report.of_outcome(outcome)), flush=True)
-    except NoServer as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("bench: interrupted", file=sys.stderr)
-        return 130
-    seen = machine.facts() | watch.done()
-    warnings = [] if settings.smoke else [*machine.complaints(seen), *report.noisy(outcomes)]
-    print("## machine: " + ", ".join(f"{name} {value}" for name, value in seen.items()))
-    for warning in warnings:
-        print(f"  NOISY {warning}")
-    if warnings:
-        print("  The machine was noisy: believe ratios with care, absolute numbers not at all.")
-    if file is not None:
-        document = report.as_json(outcomes, settings, seen, warnings)
-        file.write_text(json.dumps(document, indent=1) + "\n")
-        say(f"wrote {file}")
-    bad = [outcome.scenario for outcome in outcomes if not outcome.good]
-    if bad:
-        print(f"bench: what was measured went wrong: {', '.join(bad)}", file=sys.stderr)
-    return 1 if bad else 0

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -111,7 +113,13 @@ class Process:
         log = self.folder / "output"
         with log.open("wb") as sink:
             self.process = subprocess.Popen(
-                arguments, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, user=user, cwd=ROOT
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                user=user,
+                cwd=ROOT,
+                start_new_session=True,  # Ctrl-C is for the bench, which ends it in order
             )
         end = time.monotonic() + START_SECONDS
         while time.monotonic() < end and self.process.poll() is None:
@@ -164,6 +172,60 @@ class BareRelay(Process):
         self.door = Door(int(self.output().split()[1]), SUPERUSER, server.password)
 
 
+HAPROXY = """\
+global
+    maxconn {most}
+    nbthread 1
+defaults
+    mode tcp
+    timeout connect 10s
+    timeout client 1h
+    timeout server 1h
+listen postgres
+    bind 127.0.0.1:{port}
+    server one {host}:{upstream}
+"""
+
+
+class Haproxy(Process):
+    """HAProxy as Debian packages it, TCP mode, one thread as the others have."""
+
+    name = "haproxy"
+
+    def __init__(self, server: Server) -> None:
+        super().__init__()
+        self._server = server
+
+    def start(self) -> None:
+        program = shutil.which("haproxy", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+        if program is None:
+            raise Missing("apt-get install haproxy")
+        self.folder = Path(tempfile.mkdtemp(prefix="bench-haproxy-"))
+        server, port = self._server, free_port()
+        config = self.folder / "haproxy.cfg"
+        _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+        config.write_text(
+            HAPROXY.format(
+                host=server.host,
+                upstream=server.port,
+                port=port,
+                most=min(12000, (files - 100) // 2),  # it takes two for each, and insists
+            )
+        )
+        self.door = Door(port, SUPERUSER, server.password)
+        # It says nothing when it is ready (-db: it stays in the foreground).
+        self._launch([program, "-db", "-f", config], lambda _: answers(port))
+
+
+def answers(port: int) -> bool:
+    """Whether somebody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
 PGBOUNCER = """\
 [databases]
 * = host={host} port={upstream}
@@ -174,8 +236,8 @@ unix_socket_dir =
 auth_type = scram-sha-256
 auth_file = {folder}/users
 pool_mode = session
-max_client_conn = 5000
-default_pool_size = 2000
+max_client_conn = 12000
+default_pool_size = 6000
 ignore_startup_parameters = extra_float_digits
 log_connections = 0
 log_disconnections = 0

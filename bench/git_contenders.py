@@ -14,7 +14,7 @@ from typing import Protocol as Interface
 from bench.contenders import Missing
 from bench.figures import BenchFault, Check
 from bench.process import Meter
-from bench.wirewarden import Gateway
+from bench.wirewarden import Gateway, nothing_recorded
 from gateway.demo.git_client import GitClient
 from gateway.demo.issuer import DemoIssuer
 from gateway.demo.postgres import NoServer, free_port
@@ -151,7 +151,8 @@ max_pack = "2GiB"
 
 
 class GitGateway(Gateway):
-    """One worker, ``bench/git-policy.toml``, recording ``os`` or ``disk``."""
+    """One worker, ``bench/git-policy.toml``, recording ``os`` or ``disk``; or
+    ``unrecorded``, a gateway of the bench alone that writes nothing down."""
 
     client: GitClient
 
@@ -185,7 +186,7 @@ class GitGateway(Gateway):
         config = folder / "gateway.toml"
         config.write_text(
             CONFIG.format(
-                durability=self._durability,
+                durability="disk" if self._durability == "disk" else "os",
                 port=port,
                 iss=issuer.iss,
                 audience=issuer.audience,
@@ -193,8 +194,9 @@ class GitGateway(Gateway):
                 pin=server.host_key,
             )
         )
+        module = "bench.unrecorded" if self._durability == "unrecorded" else "gateway.cli"
         self._launch(
-            [sys.executable, "-m", "gateway.cli", "serve", "-c", config],
+            [sys.executable, "-m", module, "serve", "-c", config],
             lambda said: "gateway: ready" in said,
         )
         self.client = GitClient(
@@ -212,10 +214,17 @@ class GitGateway(Gateway):
         if done.returncode:
             raise BenchFault(f"no certificate: {done.stderr.strip()}")
 
+    def _verified(self) -> Check:
+        if self._durability != "unrecorded":
+            return super()._verified()
+        return nothing_recorded(self)
+
 
 MAKERS: Mapping[str, Callable[[SshServer, Path], GitContender]] = {
     "direct": Direct,
     "proxyjump": ProxyJump,
     "gateway os": lambda server, _: GitGateway(server, "os"),
+    "gateway disk": lambda server, _: GitGateway(server, "disk"),
+    "gateway unrecorded": lambda server, _: GitGateway(server, "unrecorded"),
 }
 """The contenders, in the order in which they take their turns."""

@@ -13,8 +13,10 @@ from bench.contenders import Missing
 from bench.figures import BenchFault, Check, Metric
 from bench.git_bulk import fill
 from bench.git_contenders import MAKERS, GitContender
-from bench.lab import Lab, Settings
-from bench.scenario import Measure
+from bench.lab import Lab
+from bench.process import Meter
+from bench.scenario import BASES, Measure
+from bench.settings import Settings
 from gateway.demo.git_client import GitFailed
 from gateway.demo.postgres import NoServer
 from gateway.demo.ssh_server import SshServer
@@ -26,15 +28,23 @@ class GitContest:
     name = ""
     about = ""
     metrics: tuple[Metric, ...] = ()
-    entrants: tuple[str, ...] = tuple(MAKERS)
+    bases: tuple[str, ...] = BASES
+    contenders: tuple[str, ...] = tuple(MAKERS)
     most_rounds = 0
     warm_up = True
+    everybody = False
 
     server: SshServer
     folder: Path
 
+    def entrants(self, settings: Settings) -> Sequence[str]:
+        return [name for name in self.contenders if settings.wants(name, self.everybody)]
+
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
+
+    def guess(self, settings: Settings) -> tuple[float, float]:
+        return 3.0, 1.5
 
     def prepare(self, lab: Lab) -> None:
         """The data, on ``self.server`` and in ``self.folder``."""
@@ -43,12 +53,14 @@ class GitContest:
         raise NotImplementedError
 
     @contextlib.contextmanager
-    def stage(self, lab: Lab, checks: list[Check], skipped: dict[str, str]) -> Iterator[Measure]:
+    def stage(
+        self, lab: Lab, names: Sequence[str], checks: list[Check], skipped: dict[str, str]
+    ) -> Iterator[Measure]:
         with contextlib.ExitStack() as stack:
             try:
                 self.server = stack.enter_context(SshServer())
             except NoServer as missing:
-                skipped.update(dict.fromkeys(self.entrants, str(missing)))
+                skipped.update(dict.fromkeys(names, str(missing)))
                 yield lambda case, entrant, warm: {}
                 return
             self.folder = Path(tempfile.mkdtemp(prefix="bench-git-"))
@@ -57,12 +69,16 @@ class GitContest:
             self.prepare(lab)
             running: dict[str, GitContender] = {}
             with contextlib.ExitStack() as contenders:
-                for name in self.entrants:
+                for name in names:
                     contender = MAKERS[name](self.server, self.folder)
                     try:
                         contender.start()
                     except Missing as missing:
                         skipped[name] = str(missing)
+                        continue
+                    except BenchFault as fault:
+                        checks.append(Check(f"{name} starts", False, str(fault)))
+                        skipped[name] = "it did not start"
                         continue
                     contenders.callback(lambda ended: checks.extend(ended.stop()), contender)
                     running[name] = contender
@@ -73,7 +89,12 @@ class GitContest:
                     except GitFailed as error:
                         raise BenchFault(f"{entrant}: {error}") from error
 
-                yield measure
+                before = lab.server_meter
+                lab.running, lab.server_meter = running, Meter(self.server.pid, ended=True)
+                try:
+                    yield measure
+                finally:
+                    lab.running, lab.server_meter = {}, before
                 lab.say("verifying what was recorded")
 
     def bulk(self, name: str, megabytes: float, *, seed: int = 1) -> int:

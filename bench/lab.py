@@ -7,9 +7,10 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol as Interface
 
 import psycopg
 
@@ -19,57 +20,38 @@ from bench.contenders import (
     Contender,
     Direct,
     Door,
+    Haproxy,
     Missing,
     Pgbouncer,
 )
 from bench.figures import BenchFault, Check
+from bench.process import Meter
+from bench.settings import Settings
 from bench.wirewarden import Wirewarden
 from gateway.demo.postgres import SUPERUSER, Server
 
 MAKERS: Mapping[str, Callable[[Server], Contender]] = {
     "direct": Direct,
     "bare relay": BareRelay,
+    "haproxy": Haproxy,
     "pgbouncer": Pgbouncer,
     "gateway os": lambda server: Wirewarden(server, "os"),
     "gateway disk": lambda server: Wirewarden(server, "disk"),
+    "gateway no masks": lambda server: Wirewarden(server, "no masks"),
+    "gateway unrecorded": lambda server: Wirewarden(server, "unrecorded"),
 }
 """The contenders, in the order in which they take their turns."""
 
-SERVER_SETTINGS = {"max_connections": "1300", "shared_buffers": "256MB", "autovacuum": "off"}
+SERVER_SETTINGS = {"shared_buffers": "256MB", "autovacuum": "off"}
+SPARE = 300
+"""Server connections beside those that idle: clients of pgbench, and what leaves."""
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """``seconds`` per measurement, ``size`` in MB of a COPY, ``rows`` of a
-    result, ``sessions`` that idle, ``clients`` of pgbench, ``scale`` of its data,
-    ``git_size`` in MB of a repository, ``clones`` at once."""
+class Metered(Interface):
+    """A contender of any protocol."""
 
-    rounds: int = 3
-    seconds: int = 1
-    size: int = 500
-    rows: int = 200_000
-    sessions: int = 1000
-    clients: tuple[int, ...] = (1, 8, 32)
-    scale: int = 10
-    git_size: int = 100
-    clones: int = 100
-    smoke: bool = False
-
-    @classmethod
-    def of_smoke(cls) -> Settings:
-        """The least of everything: for correctness, not for time."""
-        return cls(
-            rounds=1,
-            seconds=1,
-            size=2,
-            rows=2000,
-            sessions=10,
-            clients=(2,),
-            scale=1,
-            git_size=2,
-            clones=6,
-            smoke=True,
-        )
+    @property
+    def meter(self) -> Meter | None: ...
 
 
 class Lab:
@@ -78,6 +60,9 @@ class Lab:
     def __init__(self, settings: Settings, say: Callable[[str], None]) -> None:
         self.settings = settings
         self.say = say
+        self.server_meter: Meter | None = None
+        self.running: Mapping[str, Metered] = {}
+        """The contenders of the scenario that runs now."""
         self._stack = contextlib.ExitStack()
         self._made: set[str] = set()
 
@@ -98,9 +83,15 @@ class Lab:
     def server(self) -> Server:
         """PostgreSQL with SCRAM and without TLS, with an empty database."""
         self.say("starting PostgreSQL")
-        server = self._stack.enter_context(Server(settings=SERVER_SETTINGS))
+        most = max(self.settings.idle) + max(self.settings.clients) + self.settings.held + SPARE
+        settings = SERVER_SETTINGS | {"max_connections": str(most)}
+        server = self._stack.enter_context(Server(settings=settings))
         with psycopg.connect(server.dsn(), autocommit=True) as connection:
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
+            found = connection.execute("SHOW data_directory").fetchone()
+        assert found is not None
+        pid = (Path(found[0]) / "postmaster.pid").read_text().split()[0]
+        self.server_meter = Meter(int(pid), ended=True)
         return server
 
     @property
@@ -144,22 +135,35 @@ class Lab:
 
         self.once("pgbench's tables", make)
 
-    @contextlib.contextmanager
     def contest(
         self, names: Sequence[str], checks: list[Check], skipped: dict[str, str]
+    ) -> AbstractContextManager[dict[str, Contender]]:
+        """``started``, for the contenders with these names."""
+        return self.started([MAKERS[name](self.server) for name in names], checks, skipped)
+
+    @contextlib.contextmanager
+    def started(
+        self, contenders: Sequence[Contender], checks: list[Check], skipped: dict[str, str]
     ) -> Iterator[dict[str, Contender]]:
-        """Run the contenders ``names``; afterwards ``checks`` has what is to
-        be said about their work, ``skipped`` whom the machine hasn't."""
+        """Run them; afterwards ``checks`` has what is to be said about their
+        work, ``skipped`` whom the machine hasn't."""
         running: dict[str, Contender] = {}
         with contextlib.ExitStack() as stack:
-            for name in names:
-                contender = MAKERS[name](self.server)
+            for contender in contenders:
                 try:
                     contender.start()
                 except Missing as missing:
-                    skipped[name] = str(missing)
+                    skipped[contender.name] = str(missing)
+                    continue
+                except BenchFault as fault:
+                    checks.append(Check(f"{contender.name} starts", False, str(fault)))
+                    skipped[contender.name] = "it did not start"
                     continue
                 stack.callback(lambda ended: checks.extend(ended.stop()), contender)
-                running[name] = contender
-            yield running
+                running[contender.name] = contender
+            self.running = running
+            try:
+                yield running
+            finally:
+                self.running = {}
             self.say("verifying what was recorded")

@@ -11,6 +11,17 @@ TICK = os.sysconf("SC_CLK_TCK")
 QUIET_SECONDS = 0.1
 
 
+def children(pid: int) -> list[int]:
+    """Of every thread of ``pid``."""
+    found: list[int] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            found += map(int, path.read_text().split())
+        except OSError:
+            continue  # the thread ended
+    return found
+
+
 class Meter:
     """A process and its descendants. CPU of descendants that ended is lost, but
     with ``ended`` where their parents have waited for them."""
@@ -24,12 +35,12 @@ class Meter:
         while waiting:
             pid = waiting.pop()
             found.append(pid)
-            for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                try:
-                    waiting += map(int, children.read_text().split())
-                except OSError:
-                    continue  # the thread ended
+            waiting += children(pid)
         return found
+
+    def children(self) -> list[int]:
+        """The processes that it started and that have not ended."""
+        return children(self.pid)
 
     def cpu(self) -> float:
         """Seconds of CPU, user and system, since the start."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from bench.figures import SCHEMA, Case, Metric, Outcome, Spread
-from bench.lab import Settings
+from bench.figures import Case, Metric, Outcome, Spread
+from bench.machine import FOREIGN_PERCENT, STEAL_PERCENT
 
-TO = ("direct", "pgbouncer", "proxyjump")
-"""What ratios are to."""
+SHOWN_BASES = ("direct", "pgbouncer", "proxyjump", "0 rules")
+"""Whose ratios fit into a line of text; the page and the JSON have all."""
 NOISE = 0.25
 """Spread between rounds, as a part of the median, from which a case is called noisy."""
 
@@ -45,7 +46,7 @@ def table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def of_case(case: Case, metrics: tuple[Metric, ...]) -> list[str]:
     """Ratios first, numbers second."""
-    against = [name for name in TO if name in case.samples]
+    against = [name for name in SHOWN_BASES if name in case.samples]
     measured = [m for m in metrics if any(m.name in got for got in case.samples.values())]
     head = [case.name]
     head += [f"{metrics[0].name} ×{name}" for name in against]
@@ -59,7 +60,7 @@ def of_case(case: Case, metrics: tuple[Metric, ...]) -> list[str]:
         row += [spread(case.spread(entrant, m.name)) for m in measured]
         rows.append(row)
     lines = table(rows)
-    lines += [f"  {name}: not run: {why}" for name, why in case.skipped.items()]
+    lines += [f"  BAD {name}: {why}" for name, why in case.failed.items()]
     return lines
 
 
@@ -73,16 +74,26 @@ def of_outcome(outcome: Outcome) -> list[str]:
     for check in outcome.checks:
         mark = "ok " if check.good else "BAD"
         lines.append(f"  {mark} {check.name}" + (f": {check.detail}" if check.detail else ""))
+    lines += [f"  {name}: not run: {why}" for name, why in outcome.skipped.items()]
     if outcome.fault:
         lines.append(f"  BAD {outcome.fault}")
+    if outcome.interrupted:
+        lines.append("  interrupted: this is what was measured so far")
     return [*lines, ""]
 
 
 def noisy(outcomes: Iterable[Outcome]) -> list[str]:
-    """Sentences on cases whose direct runs differ too much among themselves:
-    nothing that was changed can be the reason."""
+    """Sentences on scenarios during which others used the machine, and on cases
+    whose direct runs differ too much among themselves: nothing that was changed
+    can be the reason."""
     said = []
     for outcome in outcomes:
+        foreign = outcome.noise.get("foreign_percent", 0.0)
+        steal = outcome.noise.get("steal_percent", 0.0)
+        if foreign > FOREIGN_PERCENT:
+            said.append(f"{outcome.scenario}: other programs took {foreign:.0f} % of the CPU time")
+        if steal > STEAL_PERCENT:
+            said.append(f"{outcome.scenario}: the host took {steal:.0f} % for other guests")
         for case in outcome.cases:
             found = case.spread("direct", outcome.metrics[0].name)
             if found is not None and len(found.samples) > 1 and found.noise > NOISE:
@@ -92,55 +103,20 @@ def noisy(outcomes: Iterable[Outcome]) -> list[str]:
     return said
 
 
-def as_json(
-    outcomes: Sequence[Outcome],
-    settings: Settings,
-    machine: Mapping[str, object],
-    warnings: Sequence[str],
-) -> dict[str, object]:
-    """The schema is in README.md."""
-    return {
-        "schema": SCHEMA,
-        "machine": dict(machine),
-        "settings": {name: getattr(settings, name) for name in Settings.__slots__},
-        "warnings": list(warnings),
-        "good": all(outcome.good for outcome in outcomes),
-        "scenarios": [
-            {
-                "name": outcome.scenario,
-                "about": outcome.about,
-                "seconds": round(outcome.seconds, 2),
-                "metrics": [
-                    {"name": m.name, "unit": m.unit, "better": m.better} for m in outcome.metrics
-                ],
-                "cases": [_case(case, outcome.metrics) for case in outcome.cases],
-                "checks": [
-                    {"name": c.name, "good": c.good, "detail": c.detail} for c in outcome.checks
-                ],
-                "fault": outcome.fault,
-            }
-            for outcome in outcomes
-        ],
-    }
-
-
-def _case(case: Case, metrics: tuple[Metric, ...]) -> dict[str, object]:
-    entrants = {}
-    for name in case.samples:
-        figures = {}
-        for metric in metrics:
-            found = case.spread(name, metric.name)
-            if found is not None:
-                figures[metric.name] = {
-                    "median": found.median,
-                    "min": found.low,
-                    "max": found.high,
-                    "samples": list(found.samples),
-                }
-        ratios = {
-            to: ratio
-            for to in TO
-            if (ratio := case.ratio(name, to, metrics[0])) is not None and to != name
-        }
-        entrants[name] = {"metrics": figures, "ratios": ratios}
-    return {"name": case.name, "entrants": entrants, "skipped": dict(case.skipped)}
+def of_targets(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What was asked for, next to what was measured."""
+    if not told:
+        return []
+    lines = ["## targets (of each the worst case)"]
+    rows = []
+    for target in told:
+        sign = "≤" if target["better"] == "less" else "≥"
+        rows.append(
+            [
+                f"  {'met   ' if target['met'] else 'MISSED'} {target['name']}",
+                f"{number(target['value'])} {target['unit']}".strip(),
+                f"{sign} {target['limit']:g}",
+                target["case"],
+            ]
+        )
+    return [*lines, *table(rows), ""]

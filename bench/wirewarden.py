@@ -28,8 +28,9 @@ low_water = "64MiB"
 critical = "16MiB"
 
 [limits]
-connections = 10000
-per_address = 10000
+connections = 12000
+per_address = 12000
+approvals_per_principal = 12000
 
 [[listener]]
 address = "127.0.0.1:{port}"
@@ -53,7 +54,7 @@ database = "{database}"
 tls = "disable"
 """
 
-LISTENS = re.compile(r"gateway: (ready|[a-z0-9-]+ on)\b")
+LISTENS = re.compile(r"(gateway: (ready|[a-z0-9-]+ on)|bench: this gateway records nothing)\b")
 
 
 def rules(*, masks: bool = True) -> str:
@@ -65,12 +66,30 @@ def rules(*, masks: bool = True) -> str:
     return "[[rule]]".join([head, *(rule for rule in each if 'verdict = "mask"' not in rule)])
 
 
-def write_config(folder: Path, server: Server, durability: str, *, masks: bool = True) -> Door:
+def more_rules(count: int) -> str:
+    """So many rules on the same verbs that apply to nothing here, so that each
+    may have to be looked at."""
+    return "".join(MORE.format(n=n) for n in range(count))
+
+
+MORE = """
+[[rule]]
+id = "more-{n}"
+on = ["sql.select", "sql.update", "sql.delete"]
+where = {{ tables = "app{n}.*" }}
+verdict = "block"
+"""
+
+
+def write_config(
+    folder: Path, server: Server, durability: str, *, masks: bool = True, policy: str = ""
+) -> Door:
     """Write ``gateway.toml`` and all that it names into ``folder``; where the
-    gateway will listen, and the token to come with."""
+    gateway will listen, and the token to come with. ``policy``: instead of the
+    bench's."""
     port = free_port()
     issuer = DemoIssuer(folder / "issuer")
-    (folder / "policy.toml").write_text(rules(masks=masks))
+    (folder / "policy.toml").write_text(policy or rules(masks=masks))
     secret = folder / "upstream-password"
     secret.touch(mode=0o600)
     secret.write_text(server.password)
@@ -93,6 +112,12 @@ class Gateway(Process):
     """A gateway of any protocol. ``stop`` verifies all that was recorded since
     the start."""
 
+    _kept: Path | None = None
+
+    def keep(self, folder: Path) -> None:
+        """Move its state there at the end, rather than to remove it."""
+        self._kept = folder
+
     def stop(self) -> list[Check]:
         """End it, verify every recording that it made, remove them."""
         code = self._end()
@@ -106,6 +131,8 @@ class Gateway(Process):
         ]
         try:
             checks.append(self._verified())
+            if self._kept is not None:
+                shutil.move(self.folder / "state", self._kept)
         finally:
             shutil.rmtree(self.folder, ignore_errors=True)
         return checks
@@ -143,18 +170,41 @@ class Gateway(Process):
 
 
 class Wirewarden(Gateway):
-    """One worker, the policy of the bench, recording ``os`` or ``disk``."""
+    """One worker with the policy of the bench (or ``policy``). ``kind``: ``os`` or
+    ``disk``, its durability; ``no masks``: ``os``, without the rules that mask;
+    ``unrecorded``: a gateway of the bench alone that writes nothing down."""
 
-    def __init__(self, server: Server, durability: str) -> None:
+    def __init__(self, server: Server, kind: str, *, name: str = "", policy: str = "") -> None:
         super().__init__()
-        self.name = f"gateway {durability}"
+        self.name = name or f"gateway {kind}"
         self._server = server
-        self._durability = durability
+        self._kind = kind
+        self._policy = policy
 
     def start(self) -> None:
         folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-gateway-"))
-        self.door = write_config(folder, self._server, self._durability)
+        kind = self._kind
+        self.door = write_config(
+            folder,
+            self._server,
+            kind if kind in ("os", "disk") else "os",
+            masks=kind != "no masks",
+            policy=self._policy,
+        )
+        module = "bench.unrecorded" if kind == "unrecorded" else "gateway.cli"
         self._launch(
-            [sys.executable, "-m", "gateway.cli", "serve", "-c", folder / "gateway.toml"],
+            [sys.executable, "-m", module, "serve", "-c", folder / "gateway.toml"],
             lambda said: "gateway: ready" in said,
         )
+
+    def _verified(self) -> Check:
+        if self._kind != "unrecorded":
+            return super()._verified()
+        return nothing_recorded(self)
+
+
+def nothing_recorded(gateway: Gateway) -> Check:
+    """Of one that throws records away: that it did."""
+    left = [path for path in (gateway.folder / "state" / "sessions").rglob("*") if path.is_file()]
+    said = "bench only: records are thrown away, so that what they cost can be seen"
+    return Check(f"{gateway.name}: nothing is on record", not left, said)

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from bench.contenders import Contender
 from bench.figures import BenchFault, Metric
-from bench.lab import Lab, Settings
+from bench.lab import Lab
 from bench.scenario import Contest
+from bench.settings import Settings
 
 ROW = 250
 """Bytes of a row in COPY's text format, roughly."""
@@ -36,6 +37,9 @@ class Copying(Contest):
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return [f"{settings.size} MB"]
+
+    def guess(self, settings: Settings) -> tuple[float, float]:
+        return 8.0 + settings.size / 50, 0.5 + settings.size / 80
 
     def prepare(self, lab: Lab) -> None:
         self._rows = max(1000, lab.settings.size * 1_000_000 // ROW)
@@ -110,6 +114,7 @@ class Copying(Contest):
             capture_output=True,
             text=True,
             check=False,
+            start_new_session=True,
         )
         if done.returncode:
             raise BenchFault(f"psql failed: {done.stderr.strip()[-400:]}")

@@ -10,12 +10,16 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.figures import BenchFault, Metric
+from bench.figures import BenchFault, Measured, Metric
 from bench.git_bulk import fill
 from bench.git_contenders import GitContender, url
 from bench.git_contest import COSTS, Costs, GitContest
-from bench.lab import Lab, Settings
+from bench.lab import Lab
+from bench.latency import METRICS as PERCENTILES
+from bench.latency import Latency
+from bench.settings import Settings
 
+WARM = "warm-up"
 WARM_MB = 2
 SMALL_MB = 0.1
 LONGEST = 1200.0
@@ -29,23 +33,29 @@ BULK_METRICS = (
 
 
 class Bulk(GitContest):
-    """One transfer of ``--size`` MB at a time."""
+    """One transfer of each of ``--git-sizes`` MB at a time."""
 
     metrics = BULK_METRICS
 
     def cases(self, settings: Settings) -> Sequence[str]:
-        return [f"{settings.git_size} MB"]
+        return [f"{size} MB" for size in settings.git_sizes]
+
+    def guess(self, settings: Settings) -> tuple[float, float]:
+        most = max(settings.git_sizes)
+        return 8 + most / 20, (1.5 + most / 20) / len(settings.git_sizes)
 
     def prepare(self, lab: Lab) -> None:
-        self.size = {
-            False: self.bulk("bench/big", lab.settings.git_size),
-            True: self.bulk("bench/warm", WARM_MB, seed=2),
-        }
-        self.tips = {warm: self.tip(self.source(warm)) for warm in (False, True)}
+        self.size: dict[str, int] = {}
+        self.tips: dict[str, str] = {}
+        sizes = dict(zip(self.cases(lab.settings), lab.settings.git_sizes, strict=True))
+        for seed, (case, size) in enumerate({WARM: WARM_MB, **sizes}.items(), 1):
+            self.size[case] = self.bulk(self.source(case), size, seed=seed)
+            self.tips[case] = self.tip(self.source(case))
 
     @staticmethod
-    def source(warm: bool) -> str:
-        return "bench/warm" if warm else "bench/big"
+    def source(case: str) -> str:
+        """The repository of a case."""
+        return f"bench/of-{case.partition(' ')[0]}"
 
     def told(self, costs: Costs, size: int) -> Mapping[str, float]:
         megabytes = size / 1e6
@@ -56,26 +66,29 @@ class Clone(Bulk):
     """``git clone --bare``: git checks every object that comes."""
 
     name = "git-clone"
+    everybody = True
     about = "git clone --bare of one large repository"
 
     def turn(self, lab: Lab, contender: GitContender, case: str, warm: bool) -> Mapping[str, float]:
+        case = WARM if warm else case
         copy = self.folder / "clone"
         costs = Costs(contender)
         contender.client.git(
-            "clone", "-q", "--bare", url(contender, self.source(warm)), copy, timeout=LONGEST
+            "clone", "-q", "--bare", url(contender, self.source(case)), copy, timeout=LONGEST
         )
         costs.stop()
         got = contender.client.git("rev-parse", "main", cwd=copy)
-        if got != self.tips[warm]:
+        if got != self.tips[case]:
             raise BenchFault(f"{contender.name}: cloned {got}")
         shutil.rmtree(copy)
-        return self.told(costs, self.size[warm])
+        return self.told(costs, self.size[case])
 
 
 class Push(Bulk):
     """A push into an empty repository: everything in one pack."""
 
     name = "git-push"
+    contenders = ("direct", "proxyjump", "gateway os", "gateway disk")
     about = "git push of one large repository into an empty one"
 
     def prepare(self, lab: Lab) -> None:
@@ -83,59 +96,62 @@ class Push(Bulk):
         self._count = 0
 
     def turn(self, lab: Lab, contender: GitContender, case: str, warm: bool) -> Mapping[str, float]:
+        case = WARM if warm else case
         self._count += 1
         name = f"bench/push-{self._count}"
         there = self.server.create(name)
         # From the server's own copy: git sends the same pack every time.
-        source = self.server.root / f"{self.source(warm)}.git"
+        source = self.server.root / f"{self.source(case)}.git"
         costs = Costs(contender)
         contender.client.git(
             "push", "-q", url(contender, name), "main", cwd=source, timeout=LONGEST
         )
         costs.stop()
-        if self.tip(name) != self.tips[warm]:
+        if self.tip(name) != self.tips[case]:
             raise BenchFault(f"{contender.name}: the server has {self.tip(name)}")
         shutil.rmtree(there)
-        return self.told(costs, self.size[warm])
+        return self.told(costs, self.size[case])
 
 
 class Fetch(Bulk):
     """A clone that has the first half gets the second."""
 
     name = "git-fetch"
+    contenders = ("direct", "proxyjump", "gateway os")
     about = "git fetch of the second half into a clone of the first"
 
     def prepare(self, lab: Lab) -> None:
         super().prepare(lab)
-        self._halves: dict[bool, Path] = {}
-        for warm in (False, True):
-            name, there = self.source(warm), self.server.root / f"{self.source(warm)}.git"
+        self._halves: dict[str, Path] = {}
+        for number, case in enumerate(self.size):
+            name, there = self.source(case), self.server.root / f"{self.source(case)}.git"
             commits = self.server.git(name, "rev-list", "--first-parent", "main").split()
             self.server.git(name, "branch", "half", commits[len(commits) // 2])
-            half = self._halves[warm] = self.folder / f"half-{warm}.git"
+            half = self._halves[case] = self.folder / f"half-{number}.git"
             self.server.git(
                 None, "clone", "-q", "--bare", "--single-branch", "--branch", "half",
                 "--no-local", f"file://{there}", str(half),
             )  # fmt: skip
             have = sum(f.stat().st_size for f in half.glob("objects/pack/*.pack"))
-            self.size[warm] -= have
-            if self.size[warm] <= 0:
+            self.size[case] -= have
+            if self.size[case] <= 0:
                 raise BenchFault(f"the second half of {name} is nothing")
 
     def turn(self, lab: Lab, contender: GitContender, case: str, warm: bool) -> Mapping[str, float]:
+        case = WARM if warm else case
         copy = self.folder / "half"
-        shutil.copytree(self._halves[warm], copy)
+        shutil.copytree(self._halves[case], copy)
         costs = Costs(contender)
         contender.client.git(
-            "fetch", "-q", url(contender, self.source(warm)), "main:refs/heads/main",
+            "fetch", "-q", url(contender, self.source(case)), "main:refs/heads/main",
             cwd=copy, timeout=LONGEST,
         )  # fmt: skip
         costs.stop()
         got = contender.client.git("rev-parse", "main", cwd=copy)
-        if got != self.tips[warm]:
+        if got != self.tips[case]:
             raise BenchFault(f"{contender.name}: fetched {got}")
         shutil.rmtree(copy)
-        return self.told(costs, self.size[warm])
+        return self.told(costs, self.size[case])
 
 
 class Small(GitContest):
@@ -143,9 +159,10 @@ class Small(GitContest):
 
     name = "git-small"
     about = "clones of a small repository, all started at once"
+    contenders = ("direct", "proxyjump", "gateway os")
     metrics = (
         Metric("time", "s", "less"),
-        Metric("slowest", "s", "less"),
+        *PERCENTILES,
         Metric("cpu", "ms/clone", "less"),
         Metric("cpu after", "ms/clone", "less"),
         *COSTS,
@@ -168,13 +185,16 @@ class Small(GitContest):
             contender.client.start("clone", "-q", "--bare", source, copy): copy for copy in copies
         }
         took, failed = [], []
+        left = set(running)
+        while left and time.perf_counter() - began < LONGEST:
+            for process in [each for each in left if each.poll() is not None]:
+                took.append(time.perf_counter() - began)
+                left.discard(process)
+            time.sleep(0.002)
         for process in running:
-            try:
-                out, _ = process.communicate(timeout=LONGEST)
-            except subprocess.TimeoutExpired:
+            if process in left:
                 process.kill()
-                out, _ = process.communicate()
-            took.append(time.perf_counter() - began)
+            out, _ = process.communicate()
             if process.returncode:
                 failed.append(out.strip())
         costs.stop()
@@ -187,7 +207,10 @@ class Small(GitContest):
             if got != self._tip:
                 raise BenchFault(f"{contender.name}: cloned {got}")
             shutil.rmtree(copy)
-        return {"time": costs.seconds, "slowest": max(took)} | costs.told(count)
+        told = Measured({"time": costs.seconds} | costs.told(count))
+        told.latency = Latency.of(each * 1e6 for each in took)
+        told.update(told.latency.metrics())
+        return told
 
 
 class FirstByte(GitContest):
@@ -195,9 +218,10 @@ class FirstByte(GitContest):
 
     name = "git-connect"
     about = "connect, log in, first byte of git's advertisement"
+    contenders = ("direct", "proxyjump", "gateway os")
     metrics = (
         Metric("latency", "ms", "less"),
-        Metric("slowest", "ms", "less"),
+        *PERCENTILES,
         Metric("cpu", "ms/connection", "less"),
         *COSTS,
     )
@@ -213,13 +237,17 @@ class FirstByte(GitContest):
         took: list[float] = []
         costs = Costs(contender)
         # A connection takes a third of a second where nobody is in between.
-        end = time.monotonic() + (0.3 if warm else 3 * lab.settings.seconds)
+        short = warm or lab.settings.smoke
+        end = time.monotonic() + (0.3 if short else 3 * lab.settings.seconds)
         while time.monotonic() < end or not took:
             took.append(self._connect(contender, line))
         costs.stop()
         told = costs.told(len(took))
         told.pop("cpu after", None)
-        return {"latency": statistics.median(took) * 1e3, "slowest": max(took) * 1e3} | told
+        measured = Measured({"latency": statistics.median(took) * 1e3} | told)
+        measured.latency = Latency.of(each * 1e6 for each in took)
+        measured.update(measured.latency.metrics())
+        return measured
 
     @staticmethod
     def _connect(contender: GitContender, line: str) -> float:

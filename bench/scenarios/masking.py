@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from bench.alone import Alone, per_call
 from bench.figures import BenchFault, Metric
-from bench.lab import Lab, Settings
+from bench.lab import Lab
+from bench.settings import Settings
 from gateway.policy.detectors import DETECTORS, SEPARATOR, screen
 from gateway.policy.masks import MASKS, build
 from gateway.policy.own import own_screen
@@ -15,8 +16,6 @@ KEY = b"a key of the bench alone"
 SIZE = 1 << 20
 PLAIN = b"Order %d was packed by crew %d and left for City %d with note nothing special"
 HITS = (b"person%d@mail.example", b"%03d-12-%04d", b"4111 1111 1111 1111")
-SHOWN = ("email", "card", "ssn", "iban", "phone", "jwt", "github-token", "private-key")
-"""The kinds that are measured one by one; ``all of them`` has every kind."""
 
 
 class Masks(Alone):
@@ -25,7 +24,7 @@ class Masks(Alone):
     name = "masks"
     about = "mask functions on single values (person123@mail.example)"
     metrics = (Metric("time", "ns/value", "less"), Metric("speed", "MB/s", "more"))
-    entrants = tuple(sorted(MASKS))
+    variants = tuple(sorted(MASKS))
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return ["1,000 values"]
@@ -48,7 +47,7 @@ class Detectors(Alone):
     name = "detectors"
     about = "looking for what must not be shown in 1 MB of joined values"
     metrics = (Metric("speed", "MB/s", "more"), Metric("hits", "/MB"))
-    entrants = (*SHOWN, "all of them", "1,000 own secrets")
+    variants = (*sorted(DETECTORS), "all of them", "1,000 own secrets")
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return ["no hits", "a hit in each 100th value", "a hit in each value"]
@@ -62,7 +61,7 @@ class Detectors(Alone):
         own = own_screen(secrets)
         if own is None:
             raise BenchFault("secrets gave no screen")
-        self._screens = {kind: screen([kind]) for kind in SHOWN} | {
+        self._screens = {kind: screen([kind]) for kind in sorted(DETECTORS)} | {
             "all of them": screen(DETECTORS),
             "1,000 own secrets": own,
         }

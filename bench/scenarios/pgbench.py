@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import re
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.contenders import Contender
-from bench.figures import BenchFault, Metric
-from bench.lab import Lab, Settings
-from bench.scenario import Contest
+from bench.figures import BenchFault, Measured, Metric
+from bench.lab import MAKERS, Lab
+from bench.latency import METRICS as PERCENTILES
+from bench.latency import of_pgbench
+from bench.scenario import POSTGRES, Contest
+from bench.settings import Settings
 
 CONNECT_SECONDS = 60.0
 AFTER_CONNECT = 0.02
@@ -33,23 +38,34 @@ class Pgbench(Contest):
     metrics = (
         Metric("tps", "/s", "more"),
         Metric("latency", "ms", "less"),
+        *PERCENTILES,
         Metric("cpu", "µs/tx", "less"),
         Metric("cpu after", "µs/tx", "less"),
         Metric("peak", "MB", "less"),
     )
 
     def __init__(
-        self, name: str, about: str, mode: str, options: Sequence[str], clients: int = 0
+        self,
+        name: str,
+        about: str,
+        mode: str,
+        options: Sequence[str],
+        *,
+        contenders: Sequence[str] = POSTGRES,
+        quick: Sequence[int] = (8,),
     ) -> None:
+        """``quick``: the numbers of clients where time is short."""
         self.name = name
         self.about = about
+        self.contenders = tuple(contenders)
         self._mode = mode
         self._options = tuple(options)
-        self._clients = clients
+        self._quick = tuple(quick)
+        self.everybody = not quick
 
     def cases(self, settings: Settings) -> Sequence[str]:
-        fixed = (min(self._clients, max(settings.clients)),) if self._clients else ()
-        return [f"-c {n}" for n in fixed or settings.clients]
+        usual = settings.clients == Settings().clients
+        return [f"-c {n}" for n in (self._quick if usual and self._quick else settings.clients)]
 
     def prepare(self, lab: Lab) -> None:
         lab.accounts()
@@ -59,14 +75,16 @@ class Pgbench(Contest):
         smoke = lab.settings.smoke
         seconds = 1 if warm else lab.settings.seconds
         length = ("-t", "20") if smoke else ("-T", LONGER)
+        logs = Path(tempfile.mkdtemp(prefix="pgbench-", dir=lab.folder))
         meter = contender.meter
         if meter is not None:
             meter.forget_peak()
         process = subprocess.Popen(
             [
                 lab.tool("pgbench"), *self._options, "-n", "-M", self._mode,
-                "-c", str(clients), "-j", "1", *length,
+                "-c", str(clients), "-j", "1", "--log", "--log-prefix", str(logs / "log"), *length,
             ],
+            start_new_session=True,
             env=contender.door.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -90,7 +108,12 @@ class Pgbench(Contest):
         if process.returncode or not all(found) or (failed and int(failed[1])):
             raise BenchFault(f"pgbench {contender.name} {case}: {(err or out).strip()[-500:]}")
         tps, latency, count = (float(match[1]) for match in found if match)
-        measured = {"tps": tps, "latency": latency}
+        measured = Measured({"tps": tps, "latency": latency})
+        measured.latency = of_pgbench(logs)
+        shutil.rmtree(logs)
+        if measured.latency.count != count:
+            raise BenchFault(f"{contender.name}: {measured.latency.count} of {count} were timed")
+        measured.update(measured.latency.metrics())
         if meter is not None and tps and count:
             ended = meter.cpu()
             meter.settle()
@@ -122,9 +145,22 @@ def _sockets(pid: int) -> int:
 
 
 SELECT = "one row by its key (pgbench -S)"
+TPCB = "pgbench's TPC-B-like transaction of 7 commands"
+LESS = ("direct", "haproxy", "pgbouncer", "gateway os")
 SCENARIOS = (
-    Pgbench("select-simple", f"{SELECT}, simple protocol", "simple", ("-S",)),
-    Pgbench("select-extended", f"{SELECT}, extended protocol", "extended", ("-S",)),
-    Pgbench("select-prepared", f"{SELECT}, prepared statements", "prepared", ("-S",)),
-    Pgbench("tpcb", "pgbench's TPC-B-like transaction of 7 commands, prepared", "prepared", (), 8),
+    Pgbench(
+        "select-prepared",
+        f"{SELECT}, prepared statements",
+        "prepared",
+        ("-S",),
+        contenders=tuple(MAKERS),
+        quick=(),
+    ),
+    Pgbench("select-simple", f"{SELECT}, simple protocol", "simple", ("-S",), contenders=LESS),
+    Pgbench(
+        "select-extended", f"{SELECT}, extended protocol", "extended", ("-S",), contenders=LESS
+    ),
+    Pgbench("tpcb", f"{TPCB}, prepared", "prepared", ()),
+    Pgbench("tpcb-simple", f"{TPCB}, simple protocol", "simple", (), contenders=LESS),
+    Pgbench("tpcb-extended", f"{TPCB}, extended protocol", "extended", (), contenders=LESS),
 )

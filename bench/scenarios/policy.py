@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from bench.alone import Alone, per_call
 from bench.figures import BenchFault, Metric
-from bench.lab import Lab, Settings
+from bench.lab import Lab
+from bench.settings import Settings
 from gateway.policy.judge import judge
 from gateway.policy.load import compile_policy
 from gateway.policy.principal import Principal
@@ -51,7 +52,7 @@ class Decisions(Alone):
     name = "decision"
     about = "judging one UPDATE that is parsed already; parsing a new text is beside it"
     metrics = (Metric("time", "µs", "less"),)
-    entrants = ("10 rules", "1,000 rules", "parse a new text")
+    variants = ("10 rules", "1,000 rules", "parse a new text")
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return ["one command"]

@@ -11,15 +11,18 @@ from pathlib import Path
 
 from bench.alone import Alone
 from bench.figures import BenchFault, Metric
-from bench.lab import Lab, Settings
+from bench.lab import Lab
+from bench.settings import Settings
 from gateway.world import World
 from protocols.wire import Mark, Move, Side, Span
+from recorder.catalog import catalog
 from recorder.journal import Journal
 from recorder.verify import OK, verify_file
 
 SIZES = {"300 B": 300, "16 KiB": 16384}
 SESSIONS = 32
 MOST_BYTES = 256 << 20
+SHARED_MEMORY = Path("/dev/shm")
 
 
 class Recording(Alone):
@@ -33,13 +36,17 @@ class Recording(Alone):
         Metric("seal speed", "MB/s", "more"),
         Metric("verify speed", "MB/s", "more"),
     )
-    entrants = ("one at a time", "32 per write", "32 per write, on disk")
+    variants = ("one at a time", "32 per write", "32 per write, in memory", "32 per write, on disk")
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return list(SIZES)
 
     def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
-        folder = Path(tempfile.mkdtemp(prefix="recorder-", dir=lab.folder))
+        # In memory there is no disk to wait for: what the journal itself can do.
+        memory = entrant.endswith("memory") and SHARED_MEMORY.is_dir()
+        folder = Path(
+            tempfile.mkdtemp(prefix="bench-recorder-", dir=SHARED_MEMORY if memory else lab.folder)
+        )
         try:
             return self._record(folder, SIZES[case], entrant, seconds)
         finally:
@@ -47,16 +54,7 @@ class Recording(Alone):
 
     def _record(self, folder: Path, size: int, entrant: str, seconds: float) -> Mapping[str, float]:
         world = World()
-        journal = Journal(
-            folder,
-            gateway=world.instance,
-            clock=world.mono_ns,
-            wall=world.wall_ns,
-            chance=world.chance,
-            sealer=False,
-            low=1 << 20,
-            critical=1 << 20,
-        )
+        journal = journal_in(folder, world)
         logs = [
             journal.open({"session": world.ulid(), "started": world.wall_ns(), "protocol": "bench"})
             for _ in range(SESSIONS)
@@ -85,16 +83,7 @@ class Recording(Alone):
         journal.flush()
         journal.close()
         start = time.perf_counter()
-        Journal(  # cuts the Logs of what ended before
-            folder,
-            gateway=world.instance,
-            clock=world.mono_ns,
-            wall=world.wall_ns,
-            chance=world.chance,
-            sealer=False,
-            low=1 << 20,
-            critical=1 << 20,
-        ).close()
+        journal_in(folder, world).close()  # cuts the Logs of what ended before
         sealed = time.perf_counter() - start
         found = [path for path in (folder / "sessions").rglob("*") if path.is_file()]
         stored = sum(path.stat().st_size for path in found)
@@ -114,4 +103,78 @@ class Recording(Alone):
         }
 
 
-SCENARIOS = (Recording(),)
+class Commands(Alone):
+    """What the relay writes per small command: the command with its verdict, the
+    bytes that ask, a flush; the bytes that answer, a flush."""
+
+    name = "recorder-commands"
+    about = "append small commands of 32 sessions as the relay does, durability os; verified"
+    metrics = (Metric("commands", "k/s", "more"), Metric("bytes", "/command", "less"))
+    variants = ("one at a time", "32 per write")
+
+    def cases(self, settings: Settings) -> Sequence[str]:
+        return ["small commands"]
+
+    def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
+        folder = Path(tempfile.mkdtemp(prefix="recorder-", dir=lab.folder))
+        try:
+            return self._record(folder, entrant.startswith("one"), seconds)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _record(self, folder: Path, each: bool, seconds: float) -> Mapping[str, float]:
+        world = World()
+        journal = journal_in(folder, world)
+        logs = [
+            journal.open({"session": world.ulid(), "started": world.wall_ns(), "protocol": "bench"})
+            for _ in range(SESSIONS)
+        ]
+        journal.flush()
+        text = "SELECT abalance FROM pgbench_accounts WHERE aid = $1;"
+        asked, answered = secrets.token_bytes(63), secrets.token_bytes(71)
+        at = 0
+        start = time.perf_counter()
+        end = start + seconds
+        while time.perf_counter() < end:
+            for log in logs:
+                log.command(at, "run", text, 0, ("accounts-read",), "", "p", None, (str(at),))
+                log.spans([Span(Move.PASS, Side.CLIENT, Mark.PLAIN, asked, at * 63)])
+                if each:
+                    journal.flush()
+            journal.flush()
+            for log in logs:
+                log.spans([Span(Move.PASS, Side.UPSTREAM, Mark.PLAIN, answered, at * 71)])
+                if each:
+                    journal.flush()
+            journal.flush()
+            at += 1
+        took = time.perf_counter() - start
+        written, count = journal.written, at * SESSIONS
+        for log in logs:
+            log.end("closed", "the bench is over")
+        journal.flush()
+        journal.close()
+        journal_in(folder, world).close()  # cuts the Logs
+        found = list(catalog(folder))
+        recorded = sum(line.allowed for line in found)
+        bad = [line.path for line in found if verify_file(Path(line.path)).status != OK]
+        if recorded != count or bad:
+            raise BenchFault(f"{recorded} of {count} commands are on record; not OK: {bad[:1]}")
+        return {"commands": count / took / 1e3, "bytes": written / count}
+
+
+def journal_in(folder: Path, world: World) -> Journal:
+    """A journal that cuts Logs when it is opened, not meanwhile."""
+    return Journal(
+        folder,
+        gateway=world.instance,
+        clock=world.mono_ns,
+        wall=world.wall_ns,
+        chance=world.chance,
+        sealer=False,
+        low=1 << 20,
+        critical=1 << 20,
+    )
+
+
+SCENARIOS = (Recording(), Commands())

@@ -15,7 +15,8 @@ from pathlib import Path
 from bench.alone import Alone, per_call
 from bench.contenders import ROOT
 from bench.figures import BenchFault, Check, Metric
-from bench.lab import Lab, Settings
+from bench.lab import Lab
+from bench.settings import Settings
 from bench.straight import ASKED, STAGES, Track, drive, watched
 from bench.wirewarden import write_config
 
@@ -34,7 +35,7 @@ class Straight(Alone):
         Metric("total", "µs/tx", "less"),
         *(Metric(stage, "µs/tx", "less") for stage in STAGES),
     )
-    entrants = ("gateway os", "no mask rules", "system calls")
+    variants = ("gateway os", "no mask rules", "system calls")
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return ["1 session per round", "32 sessions per round"]

@@ -1,0 +1,5 @@
+"""A run as one HTML page."""
+
+from bench.page.page import page
+
+__all__ = ["page"]

@@ -1,0 +1,76 @@
+"""``python -m bench.unrecorded serve -c FILE``: a gateway that writes nothing down.
+
+No such mode is in the product: a gateway that can't record serves nobody. This
+one is for the bench alone, where it shows what recording costs: everything else
+runs as it always does (the relay still tells its log what moves), and the log
+throws it away before it is packed, so that packing, checksums, writing, chaining,
+cutting Logs and the ledger's leaves all fall out.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from gateway import cli, worker
+from gateway.config import Config
+from gateway.world import World
+
+
+class Forgetful:
+    """Takes a session's log's calls, and keeps nothing."""
+
+    def __init__(self, session: object) -> None:
+        self.session = str(session)
+        self.ended = False
+
+    def spans(self, spans: Sequence[object]) -> None:
+        pass
+
+    def event(self, kind: str, fields: Mapping[str, object]) -> None:
+        pass
+
+    def command(self, *given: Any, **named: Any) -> None:
+        pass
+
+    def end(self, status: str, reason: str) -> None:
+        self.ended = True
+
+
+class Nowhere:
+    """Takes a journal's calls, and writes nothing."""
+
+    failed = ""
+    durable = written = 0
+    faults: tuple[str, ...] = ()
+    dirty: tuple[object, ...] = ()
+
+    def __init__(self) -> None:
+        self.open_sessions: dict[int, object] = {}
+
+    def open(self, header: Mapping[str, object], **_: object) -> Forgetful:
+        return Forgetful(header["session"])
+
+    def flush(self) -> None:
+        pass
+
+    def sync(self) -> int:
+        return 0
+
+    def state(self) -> str:
+        return "ok"
+
+    def close(self) -> None:
+        pass
+
+
+def nowhere(config: Config, post: worker.Post, world: World) -> Nowhere:
+    """In place of ``open_journal``."""
+    print("bench: this gateway records nothing; it is no product", file=sys.stderr, flush=True)
+    return Nowhere()
+
+
+if __name__ == "__main__":
+    worker.open_journal = nowhere  # type: ignore[assignment]
+    raise SystemExit(cli.main())
