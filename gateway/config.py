@@ -49,13 +49,17 @@ class RecordingConfig:
     """``durability``: ``os`` (survives the process) or ``disk`` (fsync before
     bytes move).  ``originals``: ``withhold`` masked originals, or ``seal``
     them to the public keys in ``auditors``.  Below ``low_water`` free bytes
-    new sessions are refused, below ``critical`` open ones end."""
+    new sessions are refused, below ``critical`` open ones end.  A long
+    session is cut after ``part_size`` bytes of records or ``part_time``
+    seconds (0: only by size)."""
 
     durability: str = "os"
     originals: str = "withhold"
     auditors: tuple[Path, ...] = ()
     low_water: int = 1 << 30
     critical: int = 256 << 20
+    part_size: int = 8 << 20
+    part_time: float = 600.0
 
 
 @dataclass(frozen=True, slots=True)

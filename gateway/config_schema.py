@@ -119,7 +119,11 @@ def _recording(table: Table) -> RecordingConfig:
         auditors=auditors,
         low_water=table.size("low_water", plain.low_water),
         critical=table.size("critical", plain.critical),
+        part_size=table.size("part_size", plain.part_size),
+        part_time=table.duration("part_time", plain.part_time),
     )
+    if not 1 << 10 <= recording.part_size <= 1 << 30:
+        table.error("part_size", "must be 1KiB to 1GiB")
     if recording.originals == "seal" and not auditors:
         table.error("originals", 'is "seal", but there are no auditors to seal them to')
     if recording.critical > recording.low_water:

@@ -21,6 +21,8 @@ originals = "withhold"       # of masked values: "withhold", or "seal" to the au
 #auditors = ["auditor.pub"]
 low_water = "1GiB"           # less free space: no new sessions
 critical = "256MiB"          # less still: open sessions end
+part_size = "8MiB"           # a long session is cut, and vouched for, part by part:
+part_time = "10m"            # after so much of records, or so long
 
 [evidence]                   # the ledger that vouches for recordings (recorder verify)
 enabled = true

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -43,6 +44,7 @@ LAST_SECONDS = 2.0
 """For last words, after a second signal."""
 SECRET_THREADS = 16
 FOLLOW_SECONDS = 1.0
+NEVER = 1e9
 RECORDER_SECONDS = 2.0
 MEMORY_SECONDS = 60.0
 """How long what protocols remember of a target (its catalog) is believed."""
@@ -78,6 +80,8 @@ def open_journal(config: Config, post: Post, world: World) -> Journal:
         auditors=[load_public(path) for path in recording.auditors],
         low=recording.low_water,
         critical=recording.critical,
+        part_size=recording.part_size,
+        part_seconds=recording.part_time or NEVER,
     )
 
 
@@ -283,6 +287,9 @@ async def _guard_recorder(made: Services) -> None:
             made.alarm("recorder", "the disk is nearly full: sessions end")
             for session in list(made.sessions.values()):
                 session.dismiss(Refuse("the recorder is out of space", kind="recorder"))
+        else:
+            with contextlib.suppress(RecorderError):
+                journal.relieve()  # a failure is seen above, the next time
 
 
 async def _keep_evidence(made: Services) -> None:
