@@ -33,6 +33,7 @@ from recorder.evidence.ledger import BusyError, Ledger, LedgerError
 from recorder.evidence.notes import parse_checkpoint
 from recorder.journal import Journal
 from recorder.reader import every_log
+from recorder.segment import make_directory
 
 TICK_SECONDS = 1.0
 _ADOPTED = "adopted"
@@ -61,7 +62,7 @@ class Notary:
         self._anchor_failed: dict[str, str] = {}
         inbox = inbox_directory(state)
         if config.enabled:
-            inbox.mkdir(parents=True, exist_ok=True)
+            make_directory(inbox)
         else:
             # Sealers look whether it is there. What was recorded without a
             # ledger is taken in when there is one again.

@@ -19,7 +19,7 @@ from typing import Any
 
 from recorder.catalog import Line
 from recorder.index.wanted import Wanted
-from recorder.segment import fsync_directory, write_all
+from recorder.lines import append_line, whole_lines
 
 NAME = "holds.jsonl"
 SCHEMA = "wirewarden.hold/1"
@@ -89,13 +89,9 @@ def locked(state: Path) -> Iterator[None]:
 def holds(state: Path) -> list[Hold]:
     """Those that stand. Raises ``HoldError``, ``OSError``."""
     standing: dict[str, Hold] = {}
-    try:
-        raw = (state / NAME).read_bytes()
-    except FileNotFoundError:
-        return []
-    for number, text in enumerate(raw.splitlines(), 1):
+    for number, text in enumerate(whole_lines(state / NAME), 1):
         try:
-            told = json.loads(text)
+            told = json.loads(text.decode("ascii"))
             if told["schema"] != SCHEMA:
                 raise ValueError(told["schema"])
             if told["event"] == "removed":
@@ -146,22 +142,3 @@ def lift_hold(state: Path, hold: str, by: str, reason: str) -> None:
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         told = {"schema": SCHEMA, "event": "removed", "id": hold, "at": at}
         append_line(state / NAME, {**told, "by": by, "reason": reason})
-
-
-def append_line(path: Path, told: dict[str, Any]) -> None:
-    """One line of JSON more, durably. What a crash left of one before is ended first."""
-    line = json.dumps(told, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
-    new = not path.exists()
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(fd).st_size
-        try:
-            write_all(fd, line)
-        except OSError:
-            os.ftruncate(fd, size)
-            raise
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-    if new:
-        fsync_directory(path.parent)

@@ -77,13 +77,9 @@ class LogWriter:
 
     def __init__(self, path: Path, session: str, header: bytes, part: int = 0) -> None:
         self._path = path
-        new = []
-        parent = path.parent
-        while not parent.exists():
-            new.append(parent)
-            parent = parent.parent
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._directories = [path.parent, *(directory.parent for directory in new)]
+        # All of them, new or not: who made one may have died before it was durable.
+        self._directories = path.parents[:4]
         self._temporary = path.with_name(f".{path.name}.tmp")
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._fd = os.open(self._temporary, flags, 0o640)

@@ -6,6 +6,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -58,7 +59,8 @@ class Sealer:
     def __init__(self, journal: Journal, interval: float) -> None:
         self._journal = journal
         self._interval = interval
-        self._queue: queue.SimpleQueue[Portion | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[tuple[int, Portion] | None] = queue.SimpleQueue()
+        self._fresh: deque[tuple[int, Portion]] = deque()
         self._waiting: dict[tuple[int, int], Portion] = {}
         self._later: dict[int, tuple[float, list[Portion]]] = {}
         self._roots: dict[int, bytes] = {}
@@ -81,7 +83,7 @@ class Sealer:
 
     def add(self, done: Portion) -> None:
         """A part that is held, and all of whose records are flushed."""
-        self._queue.put(done)
+        self._queue.put((self._journal.written, done))
 
     def stop(self) -> None:
         """Finish what is queued, and end the thread."""
@@ -93,18 +95,22 @@ class Sealer:
         going, now = True, 0.0
         while going:
             try:
-                done = self._queue.get(timeout=self._interval)
+                item = self._queue.get(timeout=self._interval)
             except queue.Empty:
                 pass
             else:
-                if done is None:
+                if item is None:
                     going = False
                 else:
-                    self._take(done)
+                    self._fresh.append(item)
             now = time.monotonic()
             if now >= self._sync_next:
                 self._sync_next = now + self._interval
                 self._sync()
+            # A Log before its session is durable could be left half by a power cut that
+            # takes the session out of the journal too: nobody would write it again.
+            while self._fresh and self._fresh[0][0] <= self._journal.durable:
+                self._take(self._fresh.popleft()[1])
             if now >= self._look_again:
                 self._look_again = now + _LOOK
                 self._settle(now)

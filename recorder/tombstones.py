@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.catalog import Line
-from recorder.holds import append_line
+from recorder.lines import append_line, whole_lines
 
 NAME = "tombstones.jsonl"
 SCHEMA = "wirewarden.tombstone/1"
@@ -52,15 +52,11 @@ def tombstones(state: Path) -> Iterator[Tombstone]:
 
 
 def _lines(state: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    try:
-        raw = (state / NAME).read_bytes()
-    except FileNotFoundError:
-        return
     previous = _FIRST
-    for number, text in enumerate(raw.splitlines(keepends=True), 1):
+    for number, text in enumerate(whole_lines(state / NAME), 1):
         where = f"{state / NAME}, line {number}"
         try:
-            told = json.loads(text)
+            told = json.loads(text.decode("ascii"))
             wanted = {field.name for field in fields(Line)} | {"root", "size", "verified"}
             if told["schema"] != SCHEMA or not wanted <= {*told}:
                 raise ValueError("it is no tombstone")

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import (
 from recorder.evidence.leaves import Kind, Leaf, epoch_message, pack_fields
 from recorder.evidence.notes import ED25519, parse_verifier_key, verifier_key
 from recorder.evidence.tiles import put
-from recorder.segment import fsync_directory
+from recorder.segment import fsync_directory, make_directory
 
 BY_ROOT, BY_PREVIOUS = 0, 1
 
@@ -150,7 +150,7 @@ def key_path(directory: Path, number: int) -> Path:
 
 def new_key(path: Path) -> Ed25519PrivateKey:
     """A new private key, durably in a file of mode 0600."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_directory(path.parent)
     os.chmod(path.parent, 0o700)
     key = Ed25519PrivateKey.generate()
     put(path, key.private_bytes_raw(), set())

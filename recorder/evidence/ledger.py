@@ -24,7 +24,7 @@ from recorder.evidence.inbox import Item, read_items, waiting
 from recorder.evidence.leaves import DOMAIN, Kind, LeafError, name_of, pack_leaf, unpack_leaf
 from recorder.evidence.notes import Checkpoint, Note, NoteError, parse_checkpoint, parse_note, sign
 from recorder.evidence.tiles import Growth, Tiles, TilesError, put
-from recorder.segment import fsync_directory
+from recorder.segment import fsync_directory, make_directory
 
 BATCH = 4096
 EPOCH_SECONDS = 3600.0
@@ -57,8 +57,8 @@ class Ledger:
         self.inbox = directory / "inbox"
         self._wall = wall
         self._epoch_seconds = epoch_seconds
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.inbox.mkdir(exist_ok=True)
+        make_directory(directory, 0o700)
+        make_directory(self.inbox)
         flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
         self._lock = os.open(directory / "lock", flags, 0o640)
         try:

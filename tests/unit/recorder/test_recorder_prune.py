@@ -148,7 +148,7 @@ def test_holds_that_cannot_be_read_stop_everything(
 ) -> None:
     run(capfd, state, "hold", "add", session_id(0), "--reason", "case 7")
     with (state / "holds.jsonl").open("ab") as file:
-        file.write(b'{"schema":"wirewarden.hold/1","ev')
+        file.write(b'{"schema":"wirewarden.hold/1","ev\n')
     code, _, err = run(capfd, state, "prune", "--delete-after", "1d", "--yes")
     assert code == 1
     assert "nothing more is deleted" in err
@@ -207,7 +207,7 @@ def test_tombstones_can_not_be_changed_unseen(
     assert len(lines) == 4
     assert os.stat(file).st_mode & 0o777 == 0o600
     for harm in (lines[1:], [lines[0], *lines[2:]], [lines[0].replace(b"ann", b"bob"), *lines[1:]],
-                 [*lines[:3], b"{}\n"], [*lines[:3], b"torn"]):  # fmt: skip
+                 [*lines[:3], b"{}\n"], [*lines[:3], b"torn\n"]):  # fmt: skip
         file.write_bytes(b"".join(harm))
         with pytest.raises(TombstoneError):
             [*tombstones(state)]
