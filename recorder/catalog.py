@@ -10,8 +10,9 @@ from typing import Any
 
 from recorder.errors import FormatError
 from recorder.live import LiveSession, live_sessions
-from recorder.log_reader import LogFile
-from recorder.reader import Recording, every_log
+from recorder.parted import PartedLog, log_of
+from recorder.reader import Recording, every_log, goes_on
+from recorder.state import session_of
 
 VERDICT_NAMES = ("allow", "mask", "hold", "block")
 
@@ -19,7 +20,8 @@ VERDICT_NAMES = ("allow", "mask", "hold", "block")
 @dataclass(frozen=True, slots=True)
 class Line:
     """A row of ``recorder list``. ``status`` is closed, terminated, recovered,
-    open, or damaged (then ``reason`` says how)."""
+    open, or damaged (then ``reason`` says how); of one part of a session also
+    continued."""
 
     session: str
     started: str
@@ -71,6 +73,9 @@ def describe(recording: Recording) -> Line:
         status, reason, summary = end.status, end.reason, end.summary
     elif isinstance(recording, LiveSession):
         status, reason, summary = "open", "", recording.summary
+    elif isinstance(recording, PartedLog):
+        status, reason = "damaged", "its last part is missing: run recorder verify"
+        summary = recording.summary
     else:
         status, reason, summary = "damaged", "its END is missing: run recorder verify", {}
     verdicts = summary.get("verdicts")
@@ -106,7 +111,7 @@ def row_of_damaged(path: Path, error: FormatError) -> Line:
     """The row of a Log that can't be opened."""
     day = "-".join(path.parts[-4:-1])
     return Line(
-        session=path.stem, started=f"{day}T00:00:00.000Z", seconds=None, status="damaged",
+        session=session_of(path), started=f"{day}T00:00:00.000Z", seconds=None, status="damaged",
         reason=str(error), principal="", issuer="", kind="", groups=(), run="", tags={},
         target="", protocol="", database="", peer="", allowed=0, masked=0, held=0, blocked=0,
         bytes=0, path=str(path),
@@ -115,11 +120,15 @@ def row_of_damaged(path: Path, error: FormatError) -> Line:
 
 def catalog(state: Path) -> Iterator[Line]:
     """Every recording, sealed ones first; a damaged one is a row too."""
+    # Looked for first: what is sealed meanwhile is among the Logs then.
+    live = {str(session.header["session"]): session for session in live_sessions(state / "journal")}
     seen = set()
     for path in every_log(state):
-        seen.add(path.stem)
+        if goes_on(path, live):
+            continue
+        seen.add(session_of(path))
         try:
-            log = LogFile(path)
+            log = log_of(path)
         except FormatError as error:
             yield row_of_damaged(path, error)
             continue
@@ -129,6 +138,6 @@ def catalog(state: Path) -> Iterator[Line]:
             yield row_of_damaged(path, FormatError("its header can't be shown", 0))
         finally:
             log.close()
-    for live in live_sessions(state / "journal"):
-        if live.header["session"] not in seen:
-            yield describe(live)
+    for name, session in live.items():
+        if name not in seen:
+            yield describe(session)

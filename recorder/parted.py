@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from recorder.away import SUFFIX as AWAY
 from recorder.errors import ContradictionError, FormatError
@@ -33,6 +34,18 @@ def log_of(path: Path) -> LogFile | PartedLog:
         if end is not None and end.status == "continued":
             return PartedLog(path, log)
     return log
+
+
+def unfinished(path: Path) -> bool:
+    """Whether the Log at ``path`` is good so far, and its last part says that another follows."""
+    try:
+        log = log_of(path)
+    except (FormatError, OSError):
+        return False
+    try:
+        return isinstance(log, PartedLog) and log.peek_end() is None
+    finally:
+        log.close()
 
 
 def parts_at(path: Path) -> dict[int, Path]:
@@ -116,15 +129,24 @@ class PartedLog:
 
     def peek_root(self) -> tuple[End | None, bytes]:
         """As of a ``LogFile``: the last part's."""
+        end, root = self._peek_last()
+        return (None, b"") if end is None or end.status == "continued" else (end, root)
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What is known of who and where, though the session's end is not here."""
+        end = self._peek_last()[0]
+        return {} if end is None else end.summary
+
+    def _peek_last(self) -> tuple[End | None, bytes]:
         try:
             log = open_part(self.parts[max(self.parts)])
-        except FormatError:
+        except (FormatError, FileNotFoundError):
             return None, b""
         try:
-            end, root = log.peek_root()
+            return log.peek_root()
         finally:
             log.close()
-        return (None, b"") if end is None or end.status == "continued" else (end, root)
 
     def logs(self) -> Iterator[LogFile]:
         """Each part, to be read through before the next is asked for."""

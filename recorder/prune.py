@@ -14,13 +14,13 @@ from recorder.evidence.inbox import deletion_leaf, hand_over, inbox_directory
 from recorder.holds import holds, locked
 from recorder.index.answer import home_of
 from recorder.live import live_sessions
-from recorder.log_reader import LogFile
+from recorder.parted import PartedLog, files_of, log_of
 from recorder.recordings import Recordings
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
 from recorder.state import keys_path
 from recorder.tombstones import Tombstone, put_tombstone, tombstones
-from recorder.verify import CORRUPT, TAMPERED, verify
+from recorder.verify import CORRUPT, INCOMPLETE, TAMPERED, verify
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +87,18 @@ class Pruning:
     def _unfit(self, path: Path, line: Line) -> tuple[str, str, str]:
         """Why the file is no whole Log of that session; or "", its root and what it is."""
         try:
-            log = LogFile(path)
+            log = log_of(path)
         except FileNotFoundError:
             return "it is gone", "", ""
         except FormatError as error:
             return f"it does not verify: {error}", "", ""
         try:
             verdict = verify(log)
+            if log.end is None and isinstance(log, PartedLog) and verdict.status == INCOMPLETE:
+                # A deletion that was begun: its last parts are gone already.
+                stones = [s for s in tombstones(self._state) if s.line.session == line.session]
+                if stones and describe(log) == line:
+                    return "", stones[-1].root, stones[-1].verified
             if verdict.status in (CORRUPT, TAMPERED) or log.end is None:
                 return f"it does not verify: {verdict.status}: {verdict.message}", "", ""
             if describe(log) != line:
@@ -117,7 +122,8 @@ class Pruning:
             if why:
                 return why
             at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-            size = path.stat().st_size
+            files = files_of(path)
+            size = sum(file.stat().st_size for file in files)
             stone = Tombstone(line, root, size, verified, at, choice.why, self._by)
             # A crash after the tombstone: it is said already.
             told = any(
@@ -129,11 +135,12 @@ class Pruning:
             inbox = inbox_directory(self._state)
             if inbox.is_dir():
                 hand_over(inbox, [deletion_leaf(line.session, bytes.fromhex(root), choice.why)])
-            if self._copies is not None:
-                # First the copy: where that fails, the next run finds the session again.
-                place = path.relative_to(self._state).as_posix()
-                self._copies.delete(f"{home_of(self._state)}/{place}")
-            os.unlink(path)
+            for file in reversed(files):  # the first part last: by it the session is found
+                if self._copies is not None:
+                    # First the copy: where that fails, the next run finds the session again.
+                    place = file.relative_to(self._state).as_posix()
+                    self._copies.delete(f"{home_of(self._state)}/{place}")
+                os.unlink(file)
             keys_path(path).unlink(missing_ok=True)
             fsync_directory(path.parent)
         return ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from recorder.away import note_of
 from recorder.errors import UnknownSessionError
 from recorder.live import LiveSession, live_sessions
 from recorder.log_reader import LogFile
-from recorder.parted import PartedLog, log_of
+from recorder.parted import PartedLog, log_of, unfinished
 from recorder.records import Entry
 from recorder.state import LOG_SUFFIX, session_of, sessions_directory
 
@@ -104,6 +104,12 @@ def _whole(state: Path, path: Path) -> Recording:
         log.close()
         return log_of(path)  # its end may have come meanwhile
     return log
+
+
+def goes_on(path: Path, live: Container[str]) -> bool:
+    """Whether the Log at ``path`` is the beginning of a session that is in a journal (``live``
+    has its id), and not all of it."""
+    return session_of(path) in live and unfinished(path)
 
 
 def live_of(state: Path, session: str) -> LiveSession | None:

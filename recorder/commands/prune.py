@@ -11,6 +11,7 @@ from recorder.commands.filters import add_sessions, wanted_of
 from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain
 from recorder.holds import HoldError
 from recorder.index.answer import Answer
+from recorder.parted import files_of
 from recorder.prune import Choice, Pruning
 from recorder.recordings import RecordingsError, recordings_store
 from recorder.render import Printer, amount, one_line
@@ -84,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
         for choice in pruning.choices(lines):
             done = choice
             if choice.delete:
-                length = Path(choice.line.path).stat().st_size
+                length = sum(f.stat().st_size for f in files_of(Path(choice.line.path)))
                 against = pruning.delete(choice) if args.yes else ""
                 done = Choice(choice.line, not against, against or choice.why)
                 gone += done.delete

@@ -9,8 +9,7 @@ from pathlib import Path
 from recorder.commands.opening import OK, add_json
 from recorder.errors import FormatError, UnknownSessionError
 from recorder.live import live_sessions
-from recorder.log_reader import LogFile
-from recorder.reader import Recording, decoded, every_log, open_recording
+from recorder.reader import Recording, decoded, open_recording
 from recorder.records import StoredSpan
 from recorder.render import Printer, one_line
 from recorder.timeline import line, objects
@@ -115,5 +114,4 @@ def _finish(watch: _Watch, state: Path, session: str) -> None:
 
 
 def _again(state: Path, session: str) -> Recording:
-    path = next((p for p in every_log(state) if p.stem == session), None)
-    return open_recording(state, session) if path is None else LogFile(path)
+    return open_recording(state, session)

@@ -16,7 +16,9 @@ from recorder.index.grams import folded
 from recorder.index.items import Item, items, unpacked
 from recorder.index.wanted import approval_names, marks_of, verdict_word
 from recorder.log_reader import LogFile
+from recorder.parted import PartedLog, log_of
 from recorder.records import CommandEntry
+from recorder.state import part_of, part_path
 
 PAGE_ITEMS = 64
 _PAGE_TEXT = 1 << 18
@@ -94,9 +96,17 @@ def _unpack(body: bytes) -> Any:
 
 
 def stamp_of(path: Path) -> Stamp:
-    """The file as it is now. Raises ``OSError``."""
+    """The file as it is now; of a session in parts the last one's inode and time, and the size
+    of all. Raises ``OSError``."""
     found = path.stat()
-    return Stamp(found.st_ino, found.st_size, found.st_mtime_ns)
+    size, part = found.st_size, 1
+    while part_of(path) == 0:
+        try:
+            found = part_path(path, part).stat()
+        except FileNotFoundError:
+            break
+        size, part = size + found.st_size, part + 1
+    return Stamp(found.st_ino, size, found.st_mtime_ns)
 
 
 class Content:
@@ -105,9 +115,9 @@ class Content:
 
     def __init__(self, path: Path) -> None:
         self.stamp = stamp_of(path)
-        self._log: LogFile | None = None
+        self._log: LogFile | PartedLog | None = None
         try:
-            self._log = LogFile(path)
+            self._log = log_of(path)
             line = describe(self._log)
         except FormatError as error:
             self.facts = Facts(row_of_damaged(path, error), str(error), error.torn)

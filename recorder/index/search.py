@@ -14,8 +14,9 @@ from recorder.index.items import Item, items
 from recorder.index.tables import Index, Kept
 from recorder.index.wanted import Wanted, approval_names
 from recorder.live import LiveSession, live_sessions
-from recorder.log_reader import LogFile
-from recorder.reader import Recording, every_log
+from recorder.parted import log_of
+from recorder.reader import Recording, every_log, goes_on
+from recorder.state import session_of
 
 Place = tuple[str, str, str]
 
@@ -53,6 +54,7 @@ class Search:
     live: list[LiveSession] | None = None
     stale: set[str] = field(default_factory=set)
     breaks: dict[str, str] = field(default_factory=dict)
+    _open: set[str] = field(default_factory=set)
 
     def sessions(self) -> Iterator[Found]:
         """Sessions that are wanted, by the time they began. Raises ``DatabaseTrouble`` and
@@ -74,11 +76,15 @@ class Search:
 
     def _live(self) -> list[Found]:
         """Looked for first: what is sealed meanwhile is among the Logs then."""
-        live = live_sessions(self.state / "journal") if self.live is None else self.live
-        sealed = None if self.index is not None else {p.stem for p in every_log(self.state)}
+        open_now = live_sessions(self.state / "journal") if self.live is None else self.live
+        live = {str(session.header["session"]): session for session in open_now}
+        sealed: set[str] | None = None
+        if self.index is None:
+            logs = [path for path in every_log(self.state) if not goes_on(path, live)]
+            sealed = {session_of(path) for path in logs}
+            self._open = live.keys() - sealed
         found = []
-        for session in live:
-            name = str(session.header["session"])
+        for name, session in live.items():
             if sealed is None and self.index is not None:
                 if self.index.holds(name):
                     continue
@@ -97,6 +103,8 @@ class Search:
             return
         rows = []
         for path in every_log(self.state):
+            if session_of(path) in self._open:
+                continue  # what of it is in parts was told with the rest
             line = row_of(path)
             if line is not None and self.wanted.session(line):
                 rows.append(line)
@@ -108,7 +116,7 @@ class Search:
 
     def _file(self, path: Path) -> Found | None:
         try:
-            log = LogFile(path)
+            log = log_of(path)
         except FileNotFoundError:
             return None
         except FormatError as error:
@@ -214,7 +222,7 @@ class Search:
 def row_of(path: Path) -> Line | None:
     """The row of a Log, damaged or not; None if it is gone."""
     try:
-        log = LogFile(path)
+        log = log_of(path)
     except FileNotFoundError:
         return None
     except FormatError as error:

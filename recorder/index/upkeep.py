@@ -14,7 +14,9 @@ from pathlib import Path
 
 from recorder.index.content import Content
 from recorder.index.tables import Index
-from recorder.state import LOG_SUFFIX, sessions_directory
+from recorder.live import live_sessions
+from recorder.parted import unfinished
+from recorder.state import LOG_SUFFIX, session_of, sessions_directory
 
 _YOUNG = 2_000_000_000
 """Nanoseconds within which a folder can change without showing it: clocks of file
@@ -76,12 +78,33 @@ def _day(index: Index, state: Path, folder: Path, done: Caught) -> Iterator[None
     new, gone = [], []
     prefix = folder.relative_to(state).as_posix() + "/"
     with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.endswith(LOG_SUFFIX) and not entry.name.startswith("."):
-                place = prefix + entry.name
-                inode = held.pop(place, None)
-                if inode != entry.inode():
-                    new.append((place, inode is not None))
+        logs = {
+            entry.name: entry.inode()
+            for entry in entries
+            if entry.name.endswith(LOG_SUFFIX) and not entry.name.startswith(".")
+        }
+    last = ""
+    sessions: dict[str, int] = {}
+    live: set[str] | None = None
+    for name, inode in sorted(logs.items()):
+        # A session in parts goes by the name of the first, and changes when one is added.
+        if name.partition(".")[0] != last.partition(".")[0]:
+            last = name
+        sessions[last] = inode
+    for name, inode in sessions.items():
+        place = prefix + name
+        known = held.pop(place, None)
+        if known == inode:
+            continue
+        if unfinished(state / place):
+            if live is None:
+                live = {str(s.header["session"]) for s in live_sessions(state / "journal")}
+            if session_of(state / place) in live and unfinished(state / place):
+                mtime = 0  # more of it is in a journal: it is taken in when it is over
+                if known is not None:
+                    held[place] = known
+                continue
+        new.append((place, known is not None))
     gone = [*held]
     new.sort()
     for start in range(0, max(1, len(new)), _BATCH):
