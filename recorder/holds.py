@@ -1,7 +1,9 @@
 """Legal holds: sessions that must not be deleted, whatever the rules say.
 
-A file of JSON lines that only grows, ``holds.jsonl``: each line adds a hold or takes one away. A
-line that can't be read stops all deletion.
+JSON lines that only grow: each adds a hold or takes one away. They lie in ``holds.jsonl``, and
+where gateways share a database, there, for all of their sessions; what a gateway had before in
+its file still stands. A line that can't be read, and a database that can't be asked, stop all
+deletion.
 """
 
 from __future__ import annotations
@@ -10,16 +12,20 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recorder.catalog import Line
 from recorder.index.wanted import Wanted
 from recorder.lines import append_line, whole_lines
+from recorder.store import StoreError, store_of_environment
+
+if TYPE_CHECKING:
+    from recorder.shared_lines import SharedLines
 
 NAME = "holds.jsonl"
 SCHEMA = "wirewarden.hold/1"
@@ -76,20 +82,32 @@ def filter_of(wanted: Wanted) -> dict[str, Any]:
 
 
 @contextmanager
-def locked(state: Path) -> Iterator[None]:
-    """Between a look at the holds and a deletion nobody may add one."""
+def locked(state: Path, shared: bool = True) -> Iterator[None]:
+    """Between a look at the holds and a deletion nobody may add one. Not ``shared``: only nothing
+    is deleted here meanwhile. Raises ``HoldError``, ``OSError``."""
     lock = os.open(state / "retention.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
+    with ExitStack() as stack:
+        stack.callback(os.close, lock)
         fcntl.flock(lock, fcntl.LOCK_EX)
+        if shared:
+            with _told() as book:
+                if book is not None:
+                    stack.enter_context(_locked(book))
         yield
-    finally:
-        os.close(lock)
 
 
 def holds(state: Path) -> list[Hold]:
     """Those that stand. Raises ``HoldError``, ``OSError``."""
+    found = _standing(whole_lines(state / NAME), str(state / NAME))
+    with _told() as book:
+        if book is not None:
+            found |= _standing((line.encode() for line in book.lines()), "the shared holds")
+    return [*found.values()]
+
+
+def _standing(lines: Iterable[bytes], where: str) -> dict[str, Hold]:
     standing: dict[str, Hold] = {}
-    for number, text in enumerate(whole_lines(state / NAME), 1):
+    for number, text in enumerate(lines, 1):
         try:
             told = json.loads(text.decode("ascii"))
             if told["schema"] != SCHEMA:
@@ -103,8 +121,39 @@ def holds(state: Path) -> list[Hold]:
             else:
                 standing[hold.id] = replace(hold, wanted=_wanted(told["filter"]))
         except (ValueError, KeyError, TypeError) as error:
-            raise HoldError(f"{state / NAME}, line {number} can't be read: {error}") from None
-    return [*standing.values()]
+            raise HoldError(f"{where}, line {number} can't be read: {error}") from None
+    return standing
+
+
+@contextmanager
+def _told() -> Iterator[SharedLines | None]:
+    """What gateways share, if they do. ``HoldError`` where it can't be asked."""
+    try:
+        url = store_of_environment().index
+    except StoreError as error:
+        raise HoldError(str(error)) from None
+    if not url:
+        yield None
+        return
+    try:
+        from recorder.shared_lines import SharedLinesError, shared_lines
+    except ImportError:
+        raise HoldError("PostgreSQL needs psycopg: install wirewarden[store]") from None
+    try:
+        yield shared_lines(url)
+    except SharedLinesError as error:
+        raise HoldError(f"the shared holds can't be asked: {error}") from None
+
+
+@contextmanager
+def _locked(book: SharedLines) -> Iterator[None]:
+    from recorder.shared_lines import SharedLinesError
+
+    try:
+        with book.locked():
+            yield
+    except SharedLinesError as error:
+        raise HoldError(f"the shared holds can't be asked: {error}") from None
 
 
 def _wanted(told: dict[str, Any]) -> Wanted:
@@ -128,8 +177,16 @@ def put_hold(state: Path, by: str, reason: str, on: str | Wanted) -> Hold:
     told = {"schema": SCHEMA, "event": "added", **hold.as_dict()}
     with locked(state):
         holds(state)
-        append_line(state / NAME, told)
+        with _told() as book:
+            _append(state, book, told)
     return hold
+
+
+def _append(state: Path, book: SharedLines | None, told: dict[str, Any]) -> None:
+    if book is None:
+        append_line(state / NAME, told)
+    else:
+        book.add(json.dumps(told, ensure_ascii=True, separators=(",", ":")))
 
 
 def lift_hold(state: Path, hold: str, by: str, reason: str) -> None:
@@ -141,4 +198,7 @@ def lift_hold(state: Path, hold: str, by: str, reason: str) -> None:
             raise HoldError(f"no hold {hold}")
         at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         told = {"schema": SCHEMA, "event": "removed", "id": hold, "at": at}
-        append_line(state / NAME, {**told, "by": by, "reason": reason})
+        told |= {"by": by, "reason": reason}
+        here = hold in _standing(whole_lines(state / NAME), str(state / NAME))
+        with _told() as book:
+            _append(state, None if here else book, told)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from pathlib import Path
 
 from recorder.commands.filters import add_sessions, wanted_of
-from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain
+from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain, shared_index
 from recorder.errors import UnknownSessionError
 from recorder.holds import HoldError, filter_of, holds, lift_hold, put_hold
+from recorder.index.answer import opened
 from recorder.index.wanted import Wanted
 from recorder.reader import open_recording
 from recorder.render import Printer
@@ -20,7 +22,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "hold",
         help="legal holds: sessions that prune must not delete",
         description="Holds one session, or all that a filter chooses (also those to come), "
-        "until the hold is removed. recorder prune deletes nothing that is held.",
+        "until the hold is removed. recorder prune deletes nothing that is held. With a shared "
+        "store a hold is of the sessions of all gateways.",
     )
     what = parser.add_subparsers(dest="what", required=True, metavar="add|list|rm")
     new = what.add_parser("add", help="hold a session, or what a filter chooses")
@@ -55,15 +58,37 @@ def put(args: argparse.Namespace) -> int:
             if on != Wanted():
                 complain("name a session or give filters, not both")
                 return USAGE
-            recording = open_recording(args.dir, args.id)
-            on = str(recording.header["session"])
-            recording.close()
+            on = session_named(args.dir, args.id)
         hold = put_hold(args.dir, who(args), args.reason, on)
     except (ValueError, HoldError, UnknownSessionError) as error:
         complain(str(error))
         return USAGE if isinstance(error, ValueError) else ERROR
     Printer().line(hold.id)
     return OK
+
+
+def session_named(state: Path, name: str) -> str:
+    """The id of a session, of this gateway or of another that shares the index.
+    ``UnknownSessionError``."""
+    try:
+        recording = open_recording(state, name)
+    except UnknownSessionError:
+        index = opened(state, complain) if shared_index() and name.isalnum() else None
+        if index is None:
+            raise
+        try:
+            named = {
+                kept.facts(state, index.home).line.session for kept in index.named(name.upper())
+            }
+        finally:
+            index.database.close()
+        if len(named) != 1:
+            raise
+        return named.pop()
+    try:
+        return str(recording.header["session"])
+    finally:
+        recording.close()
 
 
 def tell(args: argparse.Namespace) -> int:
