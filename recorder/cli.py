@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, complain
 from recorder.errors import FormatError, UnknownSessionError
+from recorder.pager import paged
 
 _EPILOG = """\
 exit codes: 0 good, 1 error, 2 usage, 3 incomplete or bytes left out,
@@ -19,8 +20,9 @@ exit codes: 0 good, 1 error, 2 usage, 3 incomplete or bytes left out,
 (grep: 0 found, 1 none, 2 trouble)
 
 Data goes to stdout, messages to stderr. --json prints one object per line,
-each with its schema. Nothing recorded can act upon your terminal (cat writes
-raw bytes: redirect it).
+each with its schema (recorder/SCHEMAS.md has them). On a terminal long output
+goes through $PAGER (--no-pager: not); NO_COLOR turns colors off. Nothing
+recorded can act upon your terminal (cat writes raw bytes: redirect it).
 """
 
 
@@ -81,7 +83,18 @@ def parser(modules: Sequence[str] | None = None) -> argparse.ArgumentParser:
         each.add_argument(
             "--dir", type=Path, default=argparse.SUPPRESS, metavar="DIR", help=about_dir
         )
+        if each.get_default("pages") is not None:
+            each.add_argument(
+                "--no-pager", action="store_true", help="on a terminal, too, print it at once"
+            )
     return top
+
+
+def _pages(args: argparse.Namespace) -> bool:
+    """Is it to be shown page by page? A command says so by ``pages``: True, or a function of
+    its arguments."""
+    pages: bool | Callable[[argparse.Namespace], bool] = getattr(args, "pages", False)
+    return (pages(args) if callable(pages) else pages) and not args.no_pager
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,8 +102,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     args = parser(needed(words)).parse_args(words)
     try:
-        code: int = args.do(args)
-        sys.stdout.flush()
+        with paged(_pages(args)):
+            code: int = args.do(args)
+            sys.stdout.flush()
     except UnknownSessionError as error:
         complain(str(error))
         return ERROR

@@ -11,35 +11,91 @@ from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
 _UNSAFE = frozenset(("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"))
+_UNSEEN = frozenset(
+    (0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0, *range(0x180B, 0x1810),
+     *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))
+)  # fmt: skip
+"""Characters without ink that are no control characters: fillers, variation selectors
+(Default_Ignorable_Code_Point of Unicode's DerivedCoreProperties), the empty Braille cell."""
+_MARKS = frozenset(("Mn", "Me"))
+_STACKED = 3
+"""Marks over one character: more would run into the lines above and below."""
+_CELL = 64
+_LETTERS = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
 def safe(text: str, keep_lines: bool = False) -> str:
     """``text`` with everything escaped that a terminal might act upon or that
     could mislead a reader: control characters, escapes, bidirectional and
-    invisible characters, bytes that are no UTF-8."""
+    invisible characters, heaps of combining marks, bytes that are no UTF-8."""
     if text.isascii() and text.isprintable():
         return text
     out = []
+    stacked = 0
     for char in text:
         if keep_lines and char in "\n\t":
             out.append(char)
-        elif unicodedata.category(char) in _UNSAFE:
-            code = ord(char)
-            if 0xDC80 <= code <= 0xDCFF:
-                code -= 0xDC00  # a byte that was no UTF-8
-            if code < 0x100:
-                out.append(f"\\x{code:02x}")
-            else:
-                out.append(f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+            stacked = 0
+            continue
+        kind = unicodedata.category(char)
+        stacked = stacked + 1 if kind in _MARKS else 0
+        if kind in _UNSAFE or stacked > _STACKED or ord(char) in _UNSEEN:
+            out.append(_escaped(char))
         else:
             out.append(char)
     return "".join(out)
 
 
+def _escaped(char: str) -> str:
+    code = ord(char)
+    if 0xDC80 <= code <= 0xDCFF:
+        code -= 0xDC00  # a byte that was no UTF-8
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
 def one_line(text: str, width: int = 0) -> str:
-    """Safe, in one line, cut to ``width`` characters if that is not 0."""
-    line = safe(" ".join(text.split()))
-    return line if not width or len(line) <= width else line[: width - 1] + "…"
+    """Safe, in one line, runs of white space as one blank, cut to ``width`` columns if that
+    is not 0."""
+    return cut(safe(" ".join(text.split())), width)
+
+
+def cell(text: str, width: int = 0) -> str:
+    """Safe, in one line, with white space as it is; cut likewise."""
+    if not (text.isascii() and text.isprintable()):
+        text = safe("".join(_LETTERS.get(char, char) for char in text))
+    return cut(text, width)
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal ``text`` takes, which is safe."""
+    if text.isascii():
+        return len(text)
+    return sum(map(_columns, text))
+
+
+def _columns(char: str) -> int:
+    if unicodedata.category(char) in _MARKS:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def cut(text: str, width: int) -> str:
+    """Safe ``text`` in ``width`` columns at most; 0 for as many as it takes."""
+    if not width or (len(text) <= width and columns(text) <= width):
+        return text
+    room = width - 1
+    for at, char in enumerate(text):
+        room -= _columns(char)
+        if room < 0:
+            return text[:at] + "…"
+    return text
+
+
+def padded(text: str, width: int) -> str:
+    """Safe ``text`` with blanks up to ``width`` columns."""
+    return text + " " * (width - columns(text))
 
 
 def jsonable(value: Any) -> Any:
@@ -60,8 +116,10 @@ class Printer:
 
     def __init__(self, out: TextIO | None = None) -> None:
         self.out = out if out is not None else sys.stdout
-        self.color = self.out.isatty() and not os.environ.get("NO_COLOR")
         self.terminal = self.out.isatty()
+        self.color = self.terminal and not (
+            os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        )
 
     def line(self, text: str = "") -> None:
         """A line that is already safe."""
@@ -79,15 +137,15 @@ class Printer:
         return f"\x1b[{codes[style]}m{text}\x1b[0m" if self.color else text
 
     def table(self, titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Aligned columns; cells are made safe and one line."""
-        cells = [[one_line(cell) for cell in row] for row in rows]
+        """Aligned columns; cells are made safe, one line, and no wider than others can bear."""
+        cells = [[one_line(text, _CELL) for text in row] for row in rows]
         widths = [
-            max([len(title), *(len(row[i]) for row in cells)]) for i, title in enumerate(titles)
+            max([len(title), *(columns(row[i]) for row in cells)]) for i, title in enumerate(titles)
         ]
         widths[-1] = 0
 
         def join(row: Sequence[str]) -> str:
-            return "  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip()
+            return "  ".join(map(padded, row, widths)).rstrip()
 
         self.line(self.paint(join(titles), "bold"))
         for row in cells:

@@ -1,116 +1,127 @@
-"""Shows what a PostgreSQL client saw: result tables, errors, notices.
+"""Shows what a PostgreSQL client saw: result tables, errors, notices, the data of a COPY.
 
-Reads the bytes that left on the client leg (message formats: PostgreSQL
-documentation, chapter "Frontend/Backend Protocol", "Message Formats"). It is
-for people, on recordings that may be hostile: it never raises on their bytes,
-and holds at most one message of 1 MiB and the rows to show.
+Reads the bytes of the client's leg (message formats: PostgreSQL documentation, chapter
+"Frontend/Backend Protocol", "Message Formats"). It is for people, on recordings that may
+be hostile: it never raises on their bytes, and holds at most one message of 1 MiB and the
+rows to show.
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Final
 
-from recorder.render import one_line
+from recorder import binary_values
+from recorder.postgres_cutter import Cutter, Said
+from recorder.postgres_requests import Asked, Requests, Titles
+from recorder.render import cell, columns, one_line, padded
 
-_MESSAGE_MAX = 1 << 20
-_CELL = 40
-_NUMBERS = {
-    (21, 2): ">h",
-    (23, 4): ">i",
-    (20, 8): ">q",
-    (26, 4): ">I",
-    (700, 4): ">f",
-    (701, 8): ">d",
-}
+_CELL: Final = 40
+_WIDE: Final = 120
+_LOST: Final = "(the rest can't be decoded)"
 
 
 class PostgresScreen:
-    """Feed it bytes; it yields safe lines. ``rows`` is how many rows of each
-    result to show."""
+    """Feed it what the client got (``feed``) and, where that is to be had, what it asked
+    (``asked``), in order; both yield safe lines. ``rows`` is how many rows of each result
+    to show; ``width`` how wide a table may be before each row is shown as lines, 0 for any."""
 
-    def __init__(self, rows: int = 20) -> None:
+    def __init__(self, rows: int = 20, width: int = 0) -> None:
         self._limit = rows
-        self._buffer = bytearray()
-        self._skip = 0
-        self._greeted = False
-        self._lost = False
-        self._titles: list[tuple[str, int, int]] = []
+        self._width = width
+        self._heard, self._told = Cutter(client=False), Cutter(client=True)
+        self._requests = Requests()
+        self._titles: Titles = ()
+        self._forms: tuple[int, ...] | None = None
         self._rows: list[list[str]] = []
         self._count = 0
-        self._copied = 0
+        self._labelled: Asked | None = None
+        self._copies = _Copy(rows, "to the client"), _Copy(rows, "from the client")
+
+    def asked(self, raw: bytes) -> Iterator[str]:
+        """Bytes that the client sent."""
+        yield from self._sent(self._told.feed(raw))
+
+    def asked_hidden(self, length: int) -> None:
+        """Bytes that it sent and the recording does not hold."""
+        for _ in self._sent(self._told.hidden(length)):
+            pass
+
+    def _sent(self, messages: Iterator[Said]) -> Iterator[str]:
+        for message in messages:
+            if message.kind == "d":
+                self._copies[1].add(message)
+            else:
+                if message.kind == "f":
+                    yield f"(the client gave its COPY up: {one_line(_text(message.body), 200)})"
+                self._requests.said(message)
 
     def feed(self, raw: bytes) -> Iterator[str]:
         """Bytes that the client got."""
-        if self._lost:
-            return
-        if self._skip:
-            cut = min(self._skip, len(raw))
-            self._skip -= cut
-            raw = raw[cut:]
-        self._buffer += raw
-        buffer, at = self._buffer, 0
-        while True:
-            if not self._greeted and at < len(buffer):
-                if buffer[at] in b"SNG":  # the one-byte answer to a request for encryption
-                    at += 1
-                    continue
-                self._greeted = True
-            if len(buffer) - at < 5:
-                break
-            kind, length = chr(buffer[at]), int.from_bytes(buffer[at + 1 : at + 5], "big")
-            if length < 4 or not kind.isalnum():
-                self._lost = True
-                del buffer[:]
-                yield "(the rest can't be decoded)"
-                return
-            if length > _MESSAGE_MAX:
-                have = len(buffer) - at
-                self._skip = max(0, length + 1 - have)
-                at += min(have, length + 1)
-                if kind == "D":
-                    self._note_row([f"(a row of {length - 4} bytes)"])
-                continue
-            if len(buffer) - at < length + 1:
-                break
-            yield from self._message(kind, bytes(buffer[at + 5 : at + 1 + length]))
-            at += length + 1
-        del buffer[:at]
+        yield from self._got(self._heard.feed(raw))
 
     def hidden(self, length: int) -> Iterator[str]:
         """Bytes that the client got and the recording does not hold."""
-        if self._skip or self._buffer:
-            yield from self.feed(b"?" * length)
+        yield from self._got(self._heard.hidden(length))
+
+    def _got(self, messages: Iterator[Said]) -> Iterator[str]:
+        lost = self._heard.lost
+        for message in messages:
+            yield from self._message(message)
+        if self._heard.lost and not lost:
+            yield _LOST
 
     def finish(self) -> Iterator[str]:
         """Nothing more comes: what is still to be shown."""
         yield from self._flush("")
 
-    def _message(self, kind: str, body: bytes) -> Iterator[str]:
+    def _message(self, message: Said) -> Iterator[str]:
+        kind, body = message.kind, message.body
         if kind == "T":
-            yield from self._flush("")
-            self._titles = _columns(body)
+            self._described(_titles(body))
+        elif kind == "n":
+            self._requests.described(())
         elif kind == "D":
-            self._note_row(self._cells(body))
+            if message.length > len(body):
+                self._note_row([f"(a row of {message.length} bytes)"])
+            else:
+                self._note_row(self._cells(body))
+        elif kind in "HG":
+            self._copies[kind == "G"].binary = body[:1] == b"\1"
         elif kind == "d":
-            self._copied += len(body)
+            self._copies[0].add(message)
         elif kind in "CsI":
-            tag = body.rstrip(b"\0").decode("utf-8", "surrogateescape")
+            tag = _text(body.rstrip(b"\0"))
             if kind == "s":
                 tag = "(suspended: the client asked for no more rows)"
             yield from self._flush(tag or "(empty)")
+            self._requests.answered()
+        elif kind == "V":
+            yield from self._label()
+            yield _returned(body)
         elif kind in "EN":
             yield from self._flush("")
-            fields = _fields(body)
-            told = f"{fields.get('S', 'ERROR')}: {fields.get('C', '')} {fields.get('M', '')}"
-            for key, word in (("D", "DETAIL"), ("H", "HINT")):
-                if key in fields:
-                    told += f"  {word}: {fields[key]}"
-            yield one_line(told)
+            if kind == "E":
+                yield from self._label()
+            yield from _report(body)
         elif kind == "A":
-            parts = body[4:].split(b"\0")
-            shown = " ".join(part.decode("utf-8", "surrogateescape") for part in parts)
-            yield f"NOTIFY: {one_line(shown)}"
+            channel, _, payload = body[4:].partition(b"\0")
+            told = f"NOTIFY {cell(_text(channel), 80)}"
+            text = payload.rstrip(b"\0")
+            yield told + (f": {cell(_text(text), 200)}" if text else "")
+        elif kind == "Z":
+            yield from self._flush("")
+            self._requests.ready()
+            self._labelled = None
+
+    def _described(self, titles: Sequence[tuple[str, int, int]]) -> None:
+        plain = tuple((name, oid) for name, oid, _ in titles)
+        if not self._requests.described(plain):
+            return
+        self._titles = plain
+        # What is told of a statement (not of a portal) says text whatever comes.
+        forms = tuple(form for _, _, form in titles)
+        self._forms = forms if any(forms) else None
 
     def _note_row(self, cells: list[str]) -> None:
         self._count += 1
@@ -118,6 +129,12 @@ class PostgresScreen:
             self._rows.append(cells)
 
     def _cells(self, body: bytes) -> list[str]:
+        asked = self._requests.now
+        if asked is not None and asked.what == "execute":
+            self._titles = self._requests.titles() or self._titles
+        forms = self._forms
+        if asked is not None and asked.forms is not None:
+            forms = asked.forms
         cells = []
         at = 2
         for index in range(int.from_bytes(body[:2], "big")):
@@ -127,75 +144,144 @@ class PostgresScreen:
                 cells.append("NULL")
                 continue
             oid = self._titles[index][1] if index < len(self._titles) else 0
-            cells.append(_cell(body[at : at + size], oid))
+            form = None
+            if forms:
+                form = forms[index] if index < len(forms) else forms[0] if len(forms) == 1 else None
+            cells.append(_cell(body[at : at + size], oid, form))
             at += size
             if at > len(body):
                 break
         return cells
 
+    def _label(self) -> Iterator[str]:
+        """Of several requests that were sent at once: which this answers."""
+        asked = self._requests.now
+        if asked is None or asked is self._labelled:
+            return
+        if self._requests.several or self._labelled is not None:
+            self._labelled = asked
+            yield f"→ {one_line(asked.text, 100) or asked.what}"
+
     def _flush(self, tag: str) -> Iterator[str]:
-        if self._copied:
-            yield f"(COPY data, {self._copied} bytes)"
-        if self._titles and (self._count or tag):
-            yield from _table([one_line(name, _CELL) for name, _, _ in self._titles], self._rows)
+        if tag:
+            yield from self._label()
+        for copy in self._copies:
+            yield from copy.lines()
+        titles = [cell(name, _CELL) for name, _ in self._titles]
+        if titles and (self._count or tag):
+            yield from _table(titles, self._rows, self._width)
         elif self._rows:
-            yield from _table([f"column {n + 1}" for n in range(len(self._rows[0]))], self._rows)
+            numbers = [f"column {n + 1}" for n in range(len(self._rows[0]))]
+            yield from _table(numbers, self._rows, self._width)
         if self._count > len(self._rows):
             yield f"… {self._count - len(self._rows)} more rows"
         if tag:
             yield one_line(tag)
-            self._titles = []
-        self._rows, self._count, self._copied = [], 0, 0
+            self._titles, self._forms = (), None
+        self._rows, self._count = [], 0
 
 
-def _columns(body: bytes) -> list[tuple[str, int, int]]:
+class _Copy:
+    """The data of a COPY one way: counted, and its first ``rows`` lines where it is text."""
+
+    def __init__(self, rows: int, way: str) -> None:
+        self._limit = rows
+        self._way = way
+        self.binary = False
+        self._size = self._count = 0
+        self._lines: list[str] = []
+        self._rest = b""
+
+    def add(self, message: Said) -> None:
+        self._size += message.length
+        if self.binary or len(self._lines) >= self._limit:
+            return
+        *whole, self._rest = (self._rest + message.body[: _WIDE * 4]).split(b"\n")
+        self._rest = self._rest[: _WIDE * 4]
+        for line in whole[: self._limit - len(self._lines)]:
+            self._lines.append(cell(_text(line), _WIDE))
+
+    def lines(self) -> Iterator[str]:
+        """What was taken down, and forget it."""
+        if self._size:
+            yield f"(COPY data {self._way}, {self._size} bytes{', binary' * self.binary})"
+            yield from (f"  {line}" for line in self._lines)
+        self._size, self._lines, self._rest, self.binary = 0, [], b"", False
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _titles(body: bytes) -> list[tuple[str, int, int]]:
     found = []
     at = 2
     for _ in range(min(int.from_bytes(body[:2], "big"), 1664)):
         end = body.find(b"\0", at)
         if end < 0 or end + 19 > len(body):
             break
-        name = body[at:end].decode("utf-8", "surrogateescape")
         oid = int.from_bytes(body[end + 7 : end + 11], "big")
         form = int.from_bytes(body[end + 17 : end + 19], "big")
-        found.append((name, oid, form))
+        found.append((_text(body[at:end]), oid, form))
         at = end + 19
     return found
 
 
-def _fields(body: bytes) -> dict[str, str]:
-    found = {}
-    for part in body.split(b"\0"):
-        if part:
-            found[chr(part[0])] = part[1:].decode("utf-8", "surrogateescape")
-    return found
+def _report(body: bytes) -> Iterator[str]:
+    fields = {chr(part[0]): _text(part[1:]) for part in body.split(b"\0") if part}
+    yield one_line(f"{fields.get('S', 'ERROR')}: {fields.get('C', '')} {fields.get('M', '')}")
+    for key, word in (("D", "DETAIL"), ("H", "HINT"), ("W", "CONTEXT")):
+        if key in fields:
+            yield f"  {word}: {one_line(fields[key])}"
 
 
-def _cell(raw: bytes, oid: int) -> str:
-    """A value for people. The format code is not to be trusted (a statement's
-    description always says text), so the bytes decide."""
-    form = _NUMBERS.get((oid, len(raw)))
-    if form and any(byte < 0x20 or byte > 0x7E for byte in raw):
-        return str(struct.unpack(form, raw)[0])
-    if oid == 16 and raw in (b"\0", b"\1"):
-        return "t" if raw == b"\1" else "f"
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return one_line("\\x" + raw[:_CELL].hex(), _CELL)
-    return one_line(text, _CELL)
+def _returned(body: bytes) -> str:
+    """FunctionCallResponse. Its type is not told; numbers come as four or eight bytes."""
+    size = int.from_bytes(body[:4], "big", signed=True)
+    if size < 0:
+        return "returned NULL"
+    raw = body[4 : 4 + size]
+    told = binary_values.shown(raw, {4: 23, 8: 20}.get(size, 0))
+    return f"returned {told if told is not None else _cell(raw, 17, 1)}"
 
 
-def _table(titles: list[str], rows: list[list[str]]) -> Iterator[str]:
-    widths = [len(title) for title in titles]
+def _cell(raw: bytes, oid: int, form: int | None) -> str:
+    """A value for people. Where its form is not known (0 text, 1 binary), the bytes decide."""
+    told: str | None = None
+    if form == 1 or (form is None and any(byte < 0x20 or byte > 0x7E for byte in raw)):
+        told = binary_values.shown(raw if len(raw) < _WIDE * 8 else raw[: _WIDE * 8], oid)
+    if told is None:
+        try:
+            told = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            told = "\\x" + raw[:_CELL].hex()
+    return cell(told, _CELL)
+
+
+def _table(titles: list[str], rows: list[list[str]], most: int) -> Iterator[str]:
+    widths = [columns(title) for title in titles]
     for row in rows:
-        for index, cell in enumerate(row[: len(widths)]):
-            widths[index] = max(widths[index], len(cell))
+        for index, text in enumerate(row[: len(widths)]):
+            widths[index] = max(widths[index], columns(text))
+    if most and sum(widths) + 3 * len(widths) - 3 > most:
+        yield from _stacked(titles, rows)
+        return
 
     def join(cells: list[str]) -> str:
-        return " | ".join(c.ljust(w) for c, w in zip(cells, widths, strict=False)).rstrip()
+        return " | ".join(padded(c, w) for c, w in zip(cells, widths, strict=False)).rstrip()
 
     yield join(titles)
     yield "-+-".join("-" * width for width in widths)
     for row in rows:
         yield join(row)
+
+
+def _stacked(titles: list[str], rows: list[list[str]]) -> Iterator[str]:
+    """Each value on a line of its own, as psql does where a table would be too wide."""
+    width = max(map(columns, titles))
+    if not rows:
+        yield ", ".join(titles)
+    for number, row in enumerate(rows, 1):
+        yield f"-[ {number} ]-"
+        for title, text in zip(titles, row, strict=False):
+            yield f"{padded(title, width)} | {text}"

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 from protocols.wire import Mark, Move
+from recorder.binary_values import FUNCTIONS, NAMES
+from recorder.binary_values import shown as reading
 from recorder.catalog import VERDICT_NAMES
 from recorder.reader import Record
 from recorder.records import SEALED, CommandEntry, Entry, Event, StoredSpan
-from recorder.render import one_line, safe
+from recorder.render import cell, one_line, safe
 
+_BINARY = re.compile(r"([0-9]{1,9}):((?:[0-9a-f]{2})*)")
+_CALL = re.compile(r"function call oid ([0-9]{1,9})")
 _MOVES = {Move.PASS: "pass", Move.TAKE: "take", Move.SEND: "send", Move.FORWARD: "forward"}
 
 
@@ -60,18 +65,33 @@ def command_line(entry: CommandEntry) -> str:
     if entry.reason:
         why = f"{why}: {entry.reason}" if why else entry.reason
     told = f"{verdict_name(entry.verdict):5}  {one_line(entry.text)}"
+    if called := _CALL.fullmatch(entry.text):
+        told += f" ({FUNCTIONS.get(int(called[1]), '?')})"
     if entry.cut:
         told += f" … ({entry.cut} characters)"
     if entry.phase != "run":
         told += f"  [{safe(entry.phase)}]"
     if entry.parameters is not None:
-        shown = ", ".join("NULL" if p is None else repr(one_line(p, 60)) for p in entry.parameters)
-        told += f"  [{shown}]"
+        told += f"  [{', '.join(map(parameter, entry.parameters))}]"
     if entry.masks:
         told += f"  masks {safe(', '.join(entry.masks))}"
     if entry.shadow:
         told += f"  shadow {safe(', '.join(entry.shadow))}"
     return told + (f"  ({one_line(why)})" if why else "")
+
+
+def parameter(text: str | None) -> str:
+    """A parameter for people. What came in binary is on record as ``type:hex``; its reading
+    stands behind that, as the same could have come as text."""
+    if text is None:
+        return "NULL"
+    told = "'" + cell(text, 60).replace("'", "''") + "'"
+    found = _BINARY.fullmatch(text)
+    if found is None:
+        return told
+    oid = int(found[1])
+    value = reading(bytes.fromhex(found[2]), oid)
+    return told if value is None else f"{told} ({NAMES.get(oid, oid)} {cell(value, 60)})"
 
 
 def first_line(entry: CommandEntry) -> CommandEntry:
@@ -96,7 +116,9 @@ def line(entry: Entry) -> str:
     if isinstance(entry, CommandEntry):
         return f"command  {command_line(entry)}"
     if isinstance(entry, Event):
-        shown = " ".join(f"{k}={_flat(v)}" for k, v in entry.fields.items() if v not in ("", None))
+        shown = " ".join(
+            f"{k}={_flat(v)}" for k, v in entry.fields.items() if v not in ("", None, {}, [])
+        )
         return f"{one_line(entry.kind)}  {one_line(shown)}"
     told = f"bytes  {_MOVES[entry.move]} {entry.side.name.lower()} {entry.length}"
     if entry.mark is not Mark.PLAIN:

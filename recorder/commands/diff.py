@@ -41,7 +41,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("b", metavar="B")
     parser.add_argument("--exact", action="store_true", help="normalise nothing")
     add_json(parser)
-    parser.set_defaults(do=run)
+    parser.set_defaults(do=run, pages=True)
 
 
 def run(args: argparse.Namespace) -> int:

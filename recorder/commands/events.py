@@ -34,7 +34,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--kind", action="append", metavar="KIND", help="only this kind (repeatable)"
     )
     add_json(parser)
-    parser.set_defaults(do=run)
+    parser.set_defaults(do=run, pages=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("-l", "--sessions", action="store_true", help="only the sessions' ids")
     add_filters(parser, patterns=False)
     add_json(parser)
-    parser.set_defaults(do=run)
+    parser.set_defaults(do=run, pages=True)
 
 
 def run(args: argparse.Namespace) -> int:

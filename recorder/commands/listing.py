@@ -52,7 +52,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--deleted", action="store_true", help="what recorder prune deleted, by its tombstones"
     )
     add_json(parser)
-    parser.set_defaults(do=run)
+    parser.set_defaults(do=run, pages=True)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -17,6 +17,7 @@ from recorder.index.database import DatabaseTrouble
 from recorder.index.tables import Kept
 from recorder.reader import Recording, open_recording
 from recorder.recordings import RecordingsError, recordings_store
+from recorder.render import safe
 from recorder.state import LOG_SUFFIX
 from recorder.store import StoreError, store_of_environment
 
@@ -101,5 +102,5 @@ def _fetched(name: str, kept: Kept) -> Path:
 
 
 def complain(text: str) -> None:
-    """A message on stderr."""
-    print(f"recorder: {text}", file=sys.stderr)
+    """A message on stderr; safe for a terminal whatever was quoted in it."""
+    print(f"recorder: {safe(text, keep_lines=True)}", file=sys.stderr)

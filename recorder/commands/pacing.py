@@ -13,13 +13,24 @@ from types import TracebackType
 
 KEYS = (
     "space pauses, . goes on by one, ] to the next command, Enter ends a wait, "
-    "< slower, > faster, q leaves"
+    "→ and ← (or l and h) ten seconds on and back, 0 to the beginning, < slower, > faster, q leaves"
 )
 _POLL = 0.2
+LEAP = 10 * 10**9
+"""Nanoseconds to go on or back by one key."""
+_ARROWS = {b"\x1b[C": "l", b"\x1b[D": "h", b"\x1bOC": "l", b"\x1bOD": "h"}
 
 
 class Quit(Exception):
     """Whoever watches has seen enough."""
+
+
+class Back(Exception):
+    """Whoever watches wants to see it again from ``to``, nanoseconds after the start."""
+
+    def __init__(self, to: int) -> None:
+        super().__init__(to)
+        self.to = to
 
 
 class Keyboard:
@@ -55,7 +66,9 @@ class Keyboard:
         if not raw:
             self.on = False  # hung up
             return "q"
-        return raw.decode("ascii", "replace")
+        while raw[:1] == b"\x1b" and len(raw) < 3 and select.select([sys.stdin], [], [], 0.02)[0]:
+            raw += os.read(sys.stdin.fileno(), 1)
+        return _ARROWS.get(raw) or raw.decode("ascii", "replace")
 
 
 class Pace:
@@ -77,6 +90,13 @@ class Pace:
         self._paused = paused and keyboard.on
         self._jumping = False
         self._last = begin
+        self._leap = 0
+        """Nothing is waited for before this."""
+
+    def restart(self, begin: int) -> None:
+        """The session is played again, seen from ``begin``."""
+        self._begin = self._last = begin
+        self._jumping, self._leap = False, 0
 
     def shows(self, at: int) -> bool:
         """Is what happened at ``at`` to be seen?"""
@@ -89,8 +109,8 @@ class Pace:
         if command and self._jumping:
             # There it is; what it was jumped over is not waited for.
             self._jumping, self._last = False, at
-        wait = (at - self._last) / 1e9
-        self._last = at
+        wait = (at - max(self._last, self._leap)) / 1e9
+        before, self._last = self._last, at
         if self._limit is not None:
             wait = min(wait, self._limit)
         if self._jumping or not self._speed:
@@ -98,19 +118,30 @@ class Pace:
         if not self._keyboard.on and wait > 0:
             time.sleep(wait / self._speed)
             return
-        while wait > 0 or self._paused:
+        while wait > 0 or (self._paused and at >= self._leap):
             began = time.monotonic()
             turn = _POLL if self._paused else min(_POLL, wait / self._speed)
             key = self._keyboard.key(turn)
             if not self._paused:
                 wait -= (time.monotonic() - began) * self._speed
-            if self._does(key):
+            # Where it is now: on the way from what was before to what is next.
+            now = max(before, at - int(max(0.0, wait) * 1e9))
+            if self._does(key, now):
                 return
+            if key == "l":
+                wait = min(wait, (at - self._leap) / 1e9)
 
-    def _does(self, key: str) -> bool:
-        """Act on ``key``; True: don't wait any longer for what is next."""
+    def _does(self, key: str, now: int) -> bool:
+        """Act on ``key``, pressed ``now`` in the session; True: don't wait any longer for
+        what is next."""
         if key == "q":
             raise Quit
+        if key == "0":
+            raise Back(0)
+        if key == "h":
+            raise Back(max(0, now - LEAP))
+        if key == "l":
+            self._leap = now + LEAP
         if key == " ":
             self._paused = not self._paused
         elif key in ("<", ">"):

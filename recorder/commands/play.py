@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import argparse
 import re
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 from protocols.wire import Side
 from recorder import git_story
 from recorder.catalog import describe
-from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_id, complain, recording_of
-from recorder.commands.pacing import KEYS, Keyboard, Pace, Quit
+from recorder.commands.opening import (
+    DAMAGED,
+    INCOMPLETE,
+    OK,
+    add_id,
+    complain,
+    path_of_stdin,
+    recording_of,
+)
+from recorder.commands.pacing import KEYS, Back, Keyboard, Pace, Quit
 from recorder.errors import FormatError
 from recorder.git_story import Line
 from recorder.play_git import GitScreen
@@ -60,9 +70,12 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_id(parser)
     parser.add_argument("--speed", type=speed, metavar="N|max", help="1 on a terminal, else max")
+    parser.add_argument("--no-timing", action="store_const", dest="speed", const=0.0,
+        help="all at once: the same as --speed max")  # fmt: skip
     parser.add_argument(
-        "-i", "--idle-time-limit", type=seconds, metavar="SECONDS", help="wait no longer than this"
-    )
+        "-i", "--idle-time-limit", "--idle-limit", type=seconds, metavar="SECONDS",
+        help="wait no longer than this",
+    )  # fmt: skip
     parser.add_argument(
         "--step", action="store_true", help="begin paused: the key . goes on by one"
     )
@@ -73,45 +86,68 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         metavar="N",
         help="rows of each result (git: of each list) to show",
     )
-    parser.add_argument("--events", action="store_true", help="show all events too")
-    parser.set_defaults(do=run)
+    parser.add_argument(
+        "--events", action="store_true", help="show all events too, and what was only prepared"
+    )
+    parser.set_defaults(do=run, pages=lambda args: args.speed == 0.0 and not args.step)
 
 
-_FROM = re.compile(r"([A-Za-z0-9]+)@([0-9]{1,9}(?:\.[0-9]{1,9})?)")
+_FROM = re.compile(r"(.+)@([0-9]{1,9}(?:\.[0-9]{1,9})?)", re.DOTALL)
+_MARGIN = 12
+"""Columns before what was said."""
 
 
 def run(args: argparse.Namespace) -> int:
     """Play it."""
     out = Printer()
     begin = 0
-    if found := _FROM.fullmatch(args.id):
+    found = _FROM.fullmatch(args.id)
+    if found is not None and not Path(args.id).exists():
         args.id, begin = found[1], int(float(found[2]) * 1e9)
+    if args.id == "-":
+        args.id = str(path_of_stdin())  # it may be read again, by going back
     factor = args.speed if args.speed is not None else (1.0 if out.terminal else 0.0)
+    width = max(40, shutil.get_terminal_size().columns - _MARGIN) if out.terminal else 0
     with Keyboard(out.terminal and (bool(factor) or args.step)) as keyboard:
         pace = Pace(factor, args.idle_time_limit, keyboard, begin, args.step)
-        try:
-            return perform(args, out, pace)
-        except Quit:
-            out.line("(left)")
-            return OK
+        while True:
+            try:
+                return perform(args, out, pace, width)
+            except Quit:
+                out.line("(left)")
+                return OK
+            except Back as back:
+                out.line(out.paint(f"── back to {back.to / 1e9:.1f} s ──", "bold"))
+                pace.restart(back.to)
+
+
+_ASKED, _GOT = Hop(Side.CLIENT, True), Hop(Side.CLIENT, False)
+
+
+def _shown(screen: PostgresScreen, piece: Piece) -> Iterator[str]:
+    if piece.hop == _GOT:
+        return screen.feed(piece.raw) if piece.raw is not None else screen.hidden(piece.length)
+    if piece.raw is not None:
+        return screen.asked(piece.raw)
+    screen.asked_hidden(piece.length)
+    return iter(())
 
 
 def _nothing(_: str) -> None:
     """Before the place where to begin."""
 
 
-def perform(args: argparse.Namespace, out: Printer, pace: Pace) -> int:
-    """Play the session ``args.id`` on ``out``, with ``args.rows`` of each result."""
+def perform(args: argparse.Namespace, out: Printer, pace: Pace, width: int = 0) -> int:
+    """Play the session ``args.id`` on ``out``, with ``args.rows`` of each result, in tables
+    of at most ``width`` columns (0: any)."""
     recording = recording_of(args)
     about = describe(recording)
     who = f"{about.principal or '?'} on {about.target or '?'} ({about.protocol or '?'})"
     out.line(out.paint(one_line(f"{about.session}  {about.started}  {who}"), "bold"))
-    screen = PostgresScreen(max(0, args.rows)) if about.protocol == "postgres" else None
+    screen = PostgresScreen(max(0, args.rows), width) if about.protocol == "postgres" else None
     git = GitScreen(max(0, args.rows)) if about.protocol == git_story.PROTOCOL else None
     story: Iterator[Line | Piece | Told] = (
-        git_story.lines(recording)
-        if git is not None
-        else Streams(recording).story(Hop(Side.CLIENT, False))
+        git_story.lines(recording) if git is not None else Streams(recording).story(_ASKED, _GOT)
     )
     unseen = 0
     try:
@@ -127,21 +163,19 @@ def perform(args: argparse.Namespace, out: Printer, pace: Pace) -> int:
                 continue
             assert not isinstance(item, Line)
             if isinstance(item, Piece):
-                if screen is None:
-                    unseen += item.length
-                else:
-                    for text in (
-                        screen.feed(item.raw)
-                        if item.raw is not None
-                        else screen.hidden(item.length)
-                    ):
+                if screen is not None:
+                    for text in _shown(screen, item):
                         tell(f"            {text}")
-                if item.offset < 0:
+                elif item.hop == _GOT:
+                    unseen += item.length
+                if item.offset < 0 and item.hop == _GOT:
                     tell(f"            ({item.why})")
                 continue
             entry = item.entry
             stamp = out.paint(f"{item.at / 1e9:10.3f}", "dim")
             if isinstance(entry, CommandEntry):
+                if entry.phase == "prepare" and entry.verdict < 2 and not args.events:
+                    continue  # what runs of it is told when it runs
                 text = command_line(entry if git is None else first_line(entry))
                 style = _STYLES.get(entry.verdict)
                 tell(f"{stamp}  {out.paint(text, style) if style else text}")

@@ -30,7 +30,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     )
     add_id(parser)
     add_json(parser)
-    parser.set_defaults(do=run)
+    parser.set_defaults(do=run, pages=True)
 
 
 def run(args: argparse.Namespace) -> int:
