@@ -55,7 +55,6 @@ class Notary:
         self._ledger: Ledger | None = None
         self._policies: list[Item] = []
         self._policy_count = 0
-        self._seen: dict[str, int] = {}
         self._told: set[str] = set()
         self._last = 0
         self._anchored: dict[str, int] = {}
@@ -191,7 +190,6 @@ class Notary:
         know of one that a power cut takes away."""
         if journal.failed:
             return []
-        durable = journal.durable
         found = []
         running = set()
         for log in tuple(journal.open_sessions.values()):
@@ -199,13 +197,11 @@ class Notary:
             running.add(session)
             if session in self._told:
                 continue
-            if self._seen.setdefault(session, journal.written) <= durable:
+            if journal.has_durable_start(log):
                 body = [log.number, 0, 0, framing.VERSION, log.header]
                 digest = header_digest(records.packer().pack(body))
                 found.append((session, start_leaf(session, digest)))
         self._told &= running
-        for session in self._seen.keys() - running:
-            del self._seen[session]
         return found
 
     def _adopt(self) -> None:

@@ -341,6 +341,16 @@ class Journal:
         """How much of ``written`` is known to be durable."""
         return self._durable
 
+    def has_durable_start(self, log: SessionLog) -> bool:
+        """Is the header of ``log`` durable? False while it may not be. May be called from any
+        thread."""
+        number, end = self._durable_place
+        places, segments = log.places, log.segments
+        if places:
+            # In a later part these are of what followed: then the header is durable as well.
+            return bool(places[0] < (number << 32 | end))
+        return bool(segments) and segments[0] < number
+
     def state(self) -> State:
         """Free space: ``low`` is when to refuse new sessions, ``critical``
         when to end running ones. Looks at most once a second."""

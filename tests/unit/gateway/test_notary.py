@@ -78,6 +78,27 @@ def test_beginnings_come_once_they_are_durable(tmp_path: Path) -> None:
     assert entry.end[1].raw("root") == facts.root
 
 
+def test_a_beginning_that_is_not_even_written_is_not_told(tmp_path: Path) -> None:
+    """All that was written is durable, and yet its header may still go with the power."""
+    world = FixedWorld()
+    notary = Notary(EvidenceConfig(), tmp_path, world)
+    made = journal(tmp_path, world)
+    session(made, NAMES[0], end=False)
+    made.open({"session": NAMES[1]})
+    made.sync()
+    for _ in range(3):
+        notary.tick(made)
+        assert leaves(tmp_path)[1:] == [(Kind.START, NAMES[0])]
+    made.flush()
+    notary.tick(made)
+    assert leaves(tmp_path)[1:] == [(Kind.START, NAMES[0])]
+    made.sync()
+    notary.tick(made)
+    assert leaves(tmp_path)[2:] == [(Kind.START, NAMES[1])]
+    made.close()
+    notary.close()
+
+
 def test_two_workers_one_ledger(tmp_path: Path) -> None:
     world = FixedWorld()
     notaries = [Notary(EvidenceConfig(), tmp_path, world) for _ in range(2)]
