@@ -48,13 +48,15 @@ class ConfigErrors(Exception):
 class RecordingConfig:
     """``durability``: ``os`` (survives the process) or ``disk`` (fsync before
     bytes move).  ``originals``: ``withhold`` masked originals, or ``seal``
-    them to the public keys in ``auditors``.  Below ``low_water`` free bytes
+    them to the public keys in ``auditors``; ``credentials``: the same of what
+    upstreams are shown, else not kept at all.  Below ``low_water`` free bytes
     new sessions are refused, below ``critical`` open ones end.  A long
     session is cut after ``part_size`` bytes of records or ``part_time``
     seconds (0: only by size)."""
 
     durability: str = "os"
     originals: str = "withhold"
+    credentials: str = "withhold"
     auditors: tuple[Path, ...] = ()
     low_water: int = 1 << 30
     critical: int = 256 << 20

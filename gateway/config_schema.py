@@ -116,6 +116,7 @@ def _recording(table: Table) -> RecordingConfig:
     recording = RecordingConfig(
         durability=table.text("durability", plain.durability, ("os", "disk")),
         originals=table.text("originals", plain.originals, ("withhold", "seal")),
+        credentials=table.text("credentials", plain.credentials, ("withhold", "seal")),
         auditors=auditors,
         low_water=table.size("low_water", plain.low_water),
         critical=table.size("critical", plain.critical),
@@ -124,8 +125,9 @@ def _recording(table: Table) -> RecordingConfig:
     )
     if not 1 << 10 <= recording.part_size <= 1 << 30:
         table.error("part_size", "must be 1KiB to 1GiB")
-    if recording.originals == "seal" and not auditors:
-        table.error("originals", 'is "seal", but there are no auditors to seal them to')
+    for key in ("originals", "credentials"):
+        if getattr(recording, key) == "seal" and not auditors:
+            table.error(key, 'is "seal", but there are no auditors to seal them to')
     if recording.critical > recording.low_water:
         table.error("critical", "is more than low_water")
     table.finish()

@@ -18,6 +18,7 @@ workers = 1                  # processes that share the listeners
 [recording]
 durability = "os"            # "os": survives a killed gateway; "disk": a power cut too
 originals = "withhold"       # of masked values: "withhold", or "seal" to the auditors' keys
+credentials = "withhold"     # that upstreams are shown: not kept, or "seal" (cat is exact then)
 #auditors = ["auditor.pub"]
 low_water = "1GiB"           # less free space: no new sessions
 critical = "256MiB"          # less still: open sessions end

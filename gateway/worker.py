@@ -77,6 +77,7 @@ def open_journal(config: Config, post: Post, world: World) -> Journal:
         wall=world.wall_ns,
         chance=world.chance,
         originals="seal" if recording.originals == "seal" else "withhold",
+        credentials="seal" if recording.credentials == "seal" else "withhold",
         auditors=[load_public(path) for path in recording.auditors],
         low=recording.low_water,
         critical=recording.critical,

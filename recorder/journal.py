@@ -64,7 +64,8 @@ class Journal:
     ``clock`` gives monotonic and ``wall`` Unix nanoseconds, ``chance(n)`` n
     random bytes. ``auditors`` are the public keys that originals behind masks
     (and, when they are only withheld, the keys of their commitments) are
-    wrapped to. ``sealer`` starts the thread that cuts Logs and calls ``sync``
+    wrapped to. ``credentials`` "seal" seals to them what upstreams are shown, which
+    is else not kept at all. ``sealer`` starts the thread that cuts Logs and calls ``sync``
     every ``commit_interval`` seconds; without it both happen when the journal
     is next opened, or by hand. A session's part ends after ``part_size`` bytes of
     records or ``part_seconds``, whichever comes first. ``low`` and ``critical`` are bytes of free
@@ -86,6 +87,7 @@ class Journal:
         ballast_bytes: int = 8 << 20,
         auditors: Sequence[X25519PublicKey] = (),
         originals: Originals | None = None,
+        credentials: Originals = "withhold",
         sealer: bool = True,
         commit_interval: float = 0.1,
         low: int | None = None,
@@ -109,6 +111,7 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._auditors = tuple(auditors)
         self._originals: Originals = originals or ("seal" if auditors else "withhold")
+        self._credentials: Originals = credentials
         self._low = low
         self._critical = critical
         self._state: State = "ok"
@@ -169,7 +172,7 @@ class Journal:
             raise ValueError("a session's id is up to 64 letters and digits")
         start = self.clock()
         how = originals or self._originals
-        keeper = Keeper(str(session), how, self._auditors, self._chance)
+        keeper = Keeper(str(session), how, self._auditors, self._chance, self._credentials)
         full: dict[str, Any] = {
             **header,
             "format": framing.VERSION,
@@ -180,6 +183,8 @@ class Journal:
             "originals": how,
             "keys": in_header(keeper.wrapped),
         }
+        if self._credentials == "seal":
+            full["credentials"] = "seal"
         self._sessions_opened += 1
         number = self._sessions_opened
         log = SessionLog(self, number, full, keeper, start)

@@ -19,9 +19,10 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
+from protocols.wire import Move, Side
 from recorder.errors import MissingKeyError
 from recorder.keys import key_id
-from recorder.records import SEALED, WITHHELD, StoredSpan
+from recorder.records import SEALED, SPAN_MAX, WITHHELD, StoredSpan
 
 Originals = Literal["withhold", "seal"]
 
@@ -44,10 +45,15 @@ def _about(session: str, side: int, arrival: int, length: int) -> bytes:
     )
 
 
+def _place(move: Move, side: Side) -> int:
+    """The side of a place: of an arrival as it is, of a departure two more."""
+    return side + 2 if move is Move.SEND else side
+
+
 class Keeper:
     """Keeps the originals of one session while it is written."""
 
-    __slots__ = ("_key", "_nonce", "_seal", "_session", "how", "wrapped")
+    __slots__ = ("_credentials", "_key", "_nonce", "_seal", "_session", "how", "wrapped")
 
     def __init__(
         self,
@@ -55,13 +61,15 @@ class Keeper:
         how: Originals,
         auditors: Sequence[X25519PublicKey],
         chance: Callable[[int], bytes],
+        credentials: Originals = "withhold",
     ) -> None:
-        if how == "seal" and not auditors:
+        if "seal" in (how, credentials) and not auditors:
             raise ValueError("originals can be sealed only to an auditor's key")
         self.how = how
         self._session = session
         self._key = chance(32)
         self._seal = AESGCM(self._key) if how == "seal" else None
+        self._credentials = AESGCM(self._key) if credentials == "seal" else None
         self._nonce = 0
         self.wrapped: list[dict[str, Any]] = [
             {"auditor": key_id(key), "key": _SUITE.encrypt(self._key, key, _info(session))}
@@ -75,6 +83,19 @@ class Keeper:
             return WITHHELD, 0, hmac.digest(self._key, about + raw, "sha256")
         self._nonce = nonce = self._nonce + 1
         return SEALED, nonce, self._seal.encrypt(nonce.to_bytes(12, "big"), raw, about)
+
+    def keep_credential(
+        self, move: Move, side: Side, offset: int, raw: bytes
+    ) -> tuple[()] | tuple[int, int, bytes]:
+        """What a span entry of a credential has after its length: nothing, unless it is
+        one of those that the gateway shows to an upstream (or gets from it), and they are
+        to be sealed. What a client proves itself with is never kept."""
+        client = side is Side.CLIENT and move is not Move.SEND
+        if self._credentials is None or client or len(raw) > SPAN_MAX:
+            return ()
+        about = _about(self._session, _place(move, side), offset, len(raw))
+        self._nonce = nonce = self._nonce + 1
+        return SEALED, nonce, self._credentials.encrypt(nonce.to_bytes(12, "big"), raw, about)
 
 
 class Opener:
@@ -108,7 +129,9 @@ class Opener:
             raise MissingKeyError("the original is withheld: only a commitment to it is kept")
         if self._key is None:
             raise MissingKeyError("the original is sealed, and no key that was given opens it")
-        about = _about(self._session, span.side, span.arrival, span.length)
+        sent = span.move is Move.SEND
+        offset = span.departure if sent else span.arrival
+        about = _about(self._session, _place(span.move, span.side), offset, span.length)
         try:
             raw = AESGCM(self._key).decrypt(span.nonce.to_bytes(12, "big"), span.blob, about)
         except InvalidTag:

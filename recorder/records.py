@@ -88,7 +88,7 @@ class StoredSpan(NamedTuple):
     TAKE). ``raw`` is None where bytes are not stored here: a FORWARD (look
     them up at ``arrival``), a SECRET, or an original that is ``kept`` another
     way (WITHHELD: ``blob`` is an HMAC-SHA-256; SEALED: a ciphertext whose
-    nonce counts ``nonce``).
+    nonce counts ``nonce``). A SECRET may be SEALED, too; ``kept`` -1: it is not kept.
     """
 
     move: Move
@@ -161,6 +161,10 @@ def read_span(item: list[Any], offset: int) -> StoredSpan:
         _need(_count(kept) and _count(nonce) and type(blob) is bytes, offset, "span")
         return StoredSpan(move, side, mark, arrival, -1, value, None, kept, nonce, blob)
     _need(move is Move.FORWARD or mark is Mark.SECRET, offset, "span")
+    if mark is Mark.SECRET and len(item) >= places + 5:
+        kept, nonce, blob = item[places + 2 : places + 5]
+        _need(_count(kept) and _count(nonce) and type(blob) is bytes, offset, "span")
+        return StoredSpan(move, side, mark, arrival, departure, value, None, kept, nonce, blob)
     return StoredSpan(move, side, mark, arrival, departure, value, None)
 
 

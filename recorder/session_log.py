@@ -344,7 +344,8 @@ class SessionLog:
             return
         if mark is Mark.SECRET:
             ends = {Move.PASS: (offset, departure), Move.TAKE: (offset,), Move.SEND: (departure,)}
-            self._add((tag, *ends[move], length), 24)
+            kept = self._keeper.keep_credential(move, side, ends[move][0], raw)
+            self._add((tag, *ends[move], length, *kept), 24 + length)
             return
         for at in range(0, length, _SPAN_MAX):
             piece = raw
@@ -360,8 +361,8 @@ class SessionLog:
             elif move is Move.SEND:
                 item = (tag, departure + at, piece)
             elif mark is Mark.EDITED:
-                kept = self._keeper.keep(side, offset + at, piece)
-                item = (tag, offset + at, len(piece), *kept)
+                sealed = self._keeper.keep(side, offset + at, piece)
+                item = (tag, offset + at, len(piece), *sealed)
             else:
                 item = (tag, offset + at, piece)
             self._add(item, len(piece))

@@ -10,7 +10,7 @@ from recorder.arrivals import Arrivals
 from recorder.errors import MissingKeyError
 from recorder.originals import Opener
 from recorder.reader import Recording, decoded
-from recorder.records import CommandEntry, Event, StoredSpan
+from recorder.records import SEALED, CommandEntry, Event, StoredSpan
 
 
 class Hop(NamedTuple):
@@ -42,11 +42,15 @@ class Told(NamedTuple):
 
 
 class Streams:
-    """The hops of ``recording``. ``opener`` opens sealed originals."""
+    """The hops of ``recording``. ``opener`` opens sealed originals, and with
+    ``credentials`` sealed credentials too: nothing but exact bytes needs them."""
 
-    def __init__(self, recording: Recording, opener: Opener | None = None) -> None:
+    def __init__(
+        self, recording: Recording, opener: Opener | None = None, credentials: bool = False
+    ) -> None:
         self._recording = recording
         self._opener = opener
+        self._credentials = credentials
 
     def pieces(self, hop: Hop) -> Iterator[Piece]:
         """The bytes of ``hop`` in order, with the time of each piece.
@@ -93,10 +97,11 @@ class Streams:
         """The bytes of a span, or why there are none."""
         if span.raw is not None:
             return span.raw, ""
-        if span.mark is Mark.SECRET:
+        if span.mark is Mark.SECRET and span.kept != SEALED:
             return None, "a credential, never stored"
-        if self._opener is None:
-            return None, "an original behind a mask: give the auditor's key"
+        if self._opener is None or (span.mark is Mark.SECRET and not self._credentials):
+            what = "a credential" if span.mark is Mark.SECRET else "an original behind a mask"
+            return None, f"{what}: give the auditor's key"
         try:
             return self._opener.open(span), ""
         except MissingKeyError as error:

@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
     except MissingKeyError as error:
         complain(str(error))
         return MISSING_KEY
-    streams = Streams(recording, opener)
+    streams = Streams(recording, opener, credentials=True)
     if args.stream is not None:
         pieces = ssh_streams.stream(streams, args.stream, leg)
     else:
