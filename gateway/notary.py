@@ -32,6 +32,7 @@ from recorder.evidence.inbox import (
 from recorder.evidence.ledger import BusyError, Ledger, LedgerError
 from recorder.evidence.notes import parse_checkpoint
 from recorder.journal import Journal
+from recorder.parted import files_of
 from recorder.reader import every_log
 from recorder.segment import make_directory
 
@@ -209,7 +210,7 @@ class Notary:
         mark = ledger_directory(self._state) / _ADOPTED
         if mark.exists() or self._ledger is None:
             return
-        paths = list(every_log(self._state))
+        paths = [file for log in every_log(self._state) for file in files_of(log)]
         for at in range(0, len(paths), _ADOPT_AT_ONCE):
             self._ledger.append(sealed_leaves(paths[at : at + _ADOPT_AT_ONCE]))
         mark.touch()

@@ -59,6 +59,8 @@ class LiveSession:
         self.end: End | None = None
         self.records = 0
         self.chunks = 0
+        self.roots: list[bytes] = []
+        """Of the parts of its Log that were read through."""
         self._segment = segment
         self._seq = seq
         self._number = number
@@ -113,10 +115,9 @@ class LiveSession:
     def stored(self) -> Iterator[Stored]:
         """Every DATA and GAP record that is flushed: first those in parts of its Log, then
         the journal's. What is cut and taken from the journal meanwhile is in a part then."""
-        self.records, self.end = 0, None
+        self.records, self.end, self.roots = 0, None, []
         parts = _Parts(self)
-        if self._seq:
-            yield from parts.read()
+        yield from parts.read()
         while self.end is None:
             before = parts.expected
             yield from self._rest(parts)
@@ -202,6 +203,7 @@ class _Parts:
             finally:
                 log.close()
             self._before, self._part = log, self._part + 1
+            session.roots.append(log.root)
             if log.end is not None:
                 self.expected = max(self.expected, log.end.seq)
                 if log.end.status != "continued":

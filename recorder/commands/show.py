@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 
 from recorder import show_git, verify
 from recorder.catalog import describe
-from recorder.commands.opening import OK, add_id, add_json, recording_of
+from recorder.commands.judging import Judging
+from recorder.commands.opening import add_id, add_json, recording_of
 from recorder.errors import FormatError
+from recorder.evidence.anchors import Trust
 from recorder.git_facts import gather
 from recorder.git_story import PROTOCOL
 from recorder.reader import Recording, decoded
@@ -25,7 +28,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "show",
         help="the facts about one session",
         description="Shows who, where and when, how it ended, its commands with their verdicts "
-        f"(the first {_MOST}; all: recorder events), and whether the recording verifies. Of a "
+        f"(the first {_MOST}; all: recorder events), and whether the recording verifies, also by "
+        "the ledger where there is one. Of a "
         "git-ssh session: in sentences what was pushed or fetched, and what came of it.",
     )
     add_id(parser)
@@ -38,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
     out = Printer()
     recording = recording_of(args)
     line = describe(recording)
-    verdict = verify.verify(recording)
+    judging = Judging(args.dir, Trust())
+    verdict, fault = judging.of(recording), judging.fault
+    if fault is not None:
+        verdict = replace(verdict, scope=f"{verdict.scope}; {fault.message}: {fault.status}")
     header = recording.header
     more: dict[str, object] = {
         key: header[key]
@@ -52,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         if git is not None:
             more["git"] = show_git.as_dict(git)
-        told = {"status": verdict.status, "message": verdict.message, "offset": verdict.offset}
+        told = {"status": verdict.status, "message": verdict.message, "offset": verdict.offset,
+                "part": verdict.part}  # fmt: skip
         out.json(
             "session-facts",
             {
@@ -62,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
                 "verify": {**told, "scope": verdict.scope},
             },
         )
-        return verify.EXIT[verdict.status]
+        return verify.EXIT[(fault or verdict).status]
     counts = f"{line.allowed} allowed, {line.masked} masked"
     counts += f", {line.held} held, {line.blocked} blocked"
     facts = [
@@ -95,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         for text in show_git.sentences(git, line.principal, line.run):
             out.line(text)
     _commands(out, recording, git is not None)
-    return verify.EXIT[verdict.status] if verdict.status != verify.OK else OK
+    return verify.EXIT[(fault or verdict).status]
 
 
 def _commands(out: Printer, recording: Recording, first: bool) -> None:

@@ -7,16 +7,17 @@ from pathlib import Path
 
 from recorder import verify as checks
 from recorder.catalog import instant
+from recorder.commands.judging import Judging
 from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain, path_of_stdin
 from recorder.commands.trust import add_trust, trust_of
-from recorder.errors import FormatError, UnknownSessionError
-from recorder.evidence.judge import Judge, LedgerFault, has_ledger, unanchored
+from recorder.errors import UnknownSessionError
+from recorder.evidence.judge import Judge, unanchored
 from recorder.evidence.proof import check_proof
+from recorder.evidence.watch import Watch
 from recorder.live import live_sessions
-from recorder.log_reader import LogFile
-from recorder.reader import every_log, open_recording
+from recorder.reader import every_log, goes_on
 from recorder.render import Printer, one_line
-from recorder.state import LOG_SUFFIX, sessions_directory
+from recorder.state import session_of
 
 _STYLE = {
     checks.ANCHORED: "green",
@@ -84,12 +85,14 @@ class _Report:
                     "status": verdict.status,
                     "message": verdict.message,
                     "offset": verdict.offset,
+                    "part": verdict.part,
                     "good_records": verdict.records,
                     "scope": verdict.scope,
                 },
             )
             return
         where = "" if verdict.offset is None else f" at byte {verdict.offset}"
+        where += f" of part {verdict.part}" if where and verdict.part else ""
         painted = self.out.paint(verdict.status, _STYLE[verdict.status])
         shown = verdict.session or name
         self.out.line(f"{one_line(shown)}: {painted}{where}: {one_line(verdict.message)}")
@@ -127,32 +130,29 @@ def run(args: argparse.Namespace) -> int:
     if args.all and not args.dir.is_dir():
         complain(f"there is no state directory {args.dir}: name it with --dir or WIREWARDEN_STATE")
         return ERROR
-    judge: Judge | None = None
-    if has_ledger(args.dir):
-        try:
-            judge = Judge(args.dir, trust, deep=args.log)
-        except LedgerFault as fault:
-            where = "" if fault.leaf is None else f" at leaf {fault.leaf}"
-            verdict = checks.Verdict(fault.status, f"the ledger{where}: {fault.reason}", "")
-            report.add("ledger", verdict)
-    elif args.log:
+    judging = Judging(args.dir, trust, args.log)
+    if args.log and not judging.ledger:
         complain(f"{args.dir} has no ledger")
         return ERROR
+    judge = judging.judge() if args.all or args.log else None
+    if judge is None and judging.fault is not None:
+        report.add("ledger", judging.fault)
     if args.log and judge is not None:
         _tell_ledger(report, judge)
-    names = list(map(str, every_log(args.dir))) if args.all else args.id
+    names = args.id
     if args.all:
-        sealed = {Path(name).stem for name in names}
-        open_now = (s.header["session"] for s in live_sessions(args.dir / "journal"))
-        names += [
-            session
-            for session in open_now
-            if session not in sealed and not (judge is not None and judge.sealed(session))
-        ]
+        names = _every(args.dir, judge)
+    told = judging.fault
     for name in names:
         try:
-            report.add(name, _verdict(args.dir, name, judge))
+            verdict = judging.verdict(name)
+            if judging.fault is not told:
+                told = judging.fault
+                if told is not None:
+                    report.add("ledger", told)
+            report.add(name, verdict)
         except UnknownSessionError as error:
+            judge = judging.judge()
             gone = None if judge is None else judge.gone(name)
             if gone is not None:
                 report.add(name, gone)
@@ -162,16 +162,12 @@ def run(args: argparse.Namespace) -> int:
     if args.all and judge is not None:
         for verdict in judge.missing():
             report.add(verdict.session, verdict)
-    ledger = (
-        ""
-        if judge is None
-        else f"by the ledger {judge.watch.chain.origin}; " + unanchored(judge.watch, judge.anchors)
-    )
-    return report.close(ledger)
+    return report.close(judging.scope)
 
 
 def _tell_ledger(report: _Report, judge: Judge) -> None:
     watch = judge.watch
+    assert isinstance(watch, Watch)
     said = watch.checkpoint
     message = f"{said.size} leaves, {len(watch.sessions)} sessions, epoch {said.epoch}"
     message += f", signed {instant(said.at)}, {len(judge.anchors)} anchors"
@@ -186,27 +182,11 @@ def _tell_ledger(report: _Report, judge: Judge) -> None:
     report.add("ledger", checks.Verdict(status, message, "", scope=scope))
 
 
-def _verdict(state: Path, name: str, judge: Judge | None) -> checks.Verdict:
-    if name == "-":
-        return checks.verify_file(path_of_stdin())
-    if name.endswith(LOG_SUFFIX) or "/" in name or Path(name).is_file():
-        path = Path(name)
-        inside = path.resolve().is_relative_to(sessions_directory(state).resolve())
-        if judge is None or not inside:
-            return checks.verify_file(path)
-        return judge.judge(path)
-    try:
-        recording = open_recording(state, name)
-    except FormatError as error:
-        kind = checks.INCOMPLETE if error.torn else checks.CORRUPT
-        return checks.Verdict(kind, error.reason, name, error.offset)
-    try:
-        if judge is not None and isinstance(recording, LogFile):
-            return judge.judge(recording.path)
-        if judge is not None and judge.sealed(str(recording.header["session"])):
-            found = judge.gone(str(recording.header["session"]))
-            if found is not None:  # the journal has it still, but its Log was there
-                return found
-        return checks.verify(recording)
-    finally:
-        recording.close()
+def _every(state: Path, judge: Judge | None) -> list[str]:
+    """Paths of Logs, and the ids of sessions of which only a journal has all."""
+    live = {str(s.header["session"]) for s in live_sessions(state / "journal")}
+    if judge is not None:
+        live = {name for name in live if not judge.sealed(name)}
+    logs = [path for path in every_log(state) if not goes_on(path, live)]
+    live -= set(map(session_of, logs))
+    return [*map(str, logs), *sorted(live)]

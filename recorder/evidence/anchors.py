@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from recorder.evidence import merkle
+from recorder.evidence.glance import Glance
 from recorder.evidence.notes import (
     COSIGNATURE,
     Note,
@@ -44,17 +45,33 @@ class Trust:
     tsa: bytes | None = None
 
 
+def anchors_for(watch: Glance, index: int, trust: Trust) -> list[Anchor]:
+    """Those that tell of leaf ``index``: the first that covers it and holds; and the last that
+    holds, so that a ledger which was rolled back is found."""
+    found: list[Anchor] = []
+    files = anchor_files(watch.directory)
+    for some in (files[::-1], [path for path in files if int(path.stem) > index]):
+        for path in some:
+            anchors, _ = anchors_of(watch, trust, [path])
+            found += anchors
+            if anchors:
+                break
+    return found
+
+
 def anchor_files(directory: Path) -> list[Path]:
     """The checkpoints that were anchored, oldest first."""
     return sorted((directory / "anchors").glob("[0-9]*.note"))
 
 
-def anchors_of(watch: Watch, trust: Trust) -> tuple[list[Anchor], list[str]]:
-    """The anchors that hold, and why others don't. ``LedgerFault`` when one
-    that holds contradicts the ledger: it was rewritten, or rolled back."""
+def anchors_of(
+    watch: Watch | Glance, trust: Trust, files: list[Path] | None = None
+) -> tuple[list[Anchor], list[str]]:
+    """The anchors that hold (of ``files``, or all), and why others don't. ``LedgerFault``
+    when one that holds contradicts the ledger: it was rewritten, or rolled back."""
     found: list[Anchor] = []
     doubts: list[str] = []
-    for path in anchor_files(watch.directory):
+    for path in anchor_files(watch.directory) if files is None else files:
         raw = path.read_bytes()
         try:
             note = parse_note(raw)

@@ -8,17 +8,19 @@ from pathlib import Path
 from recorder import verify as checks
 from recorder.catalog import instant
 from recorder.errors import FormatError
-from recorder.evidence.anchors import Anchor, Trust, anchors_of
+from recorder.evidence.anchors import Anchor, Trust, anchors_for, anchors_of
 from recorder.evidence.facts import header_digest
+from recorder.evidence.glance import Glance, Unsure
 from recorder.evidence.inbox import inbox_directory, ledger_directory, read_items, waiting
 from recorder.evidence.leaves import Kind, unpack_fields
 from recorder.evidence.watch import Entry, LedgerFault, Watch
 from recorder.framing import FILE_HEADER
-from recorder.live import live_sessions
+from recorder.live import LiveSession, live_sessions
 from recorder.log_reader import LogFile
-from recorder.reader import every_log
+from recorder.parted import PartedLog, log_of, parts_at
+from recorder.reader import Recording, every_log
 from recorder.sealed import read_sealed
-from recorder.state import LOG_SUFFIX
+from recorder.state import part_of, session_of
 from recorder.verify import Verdict
 
 
@@ -30,18 +32,31 @@ def has_ledger(state: Path) -> bool:
 
 class Judge:
     """Judges the recordings of one state directory by its ledger, which is
-    checked as a whole first. ``LedgerFault`` when it is not good itself."""
+    checked as a whole first. ``LedgerFault`` when it is not good itself.
+    ``glance``: by a session's own leaves alone, as far as these will do;
+    ``Unsure``, from everything, where they don't."""
 
-    def __init__(self, state: Path, trust: Trust, deep: bool = False) -> None:
+    def __init__(
+        self, state: Path, trust: Trust, deep: bool = False, *, glance: bool = False
+    ) -> None:
         self.state = state
-        self.watch = Watch(ledger_directory(state), trust.root, deep)
-        self.anchors, self.doubts = anchors_of(self.watch, trust)
+        self._trust = trust
+        self.watch: Watch | Glance
+        self.anchors: list[Anchor] = []
+        self.doubts: list[str] = []
+        if glance:
+            self.watch = Glance(ledger_directory(state), trust.root)
+        else:
+            self.watch = Watch(ledger_directory(state), trust.root, deep)
+            self.anchors, self.doubts = anchors_of(self.watch, trust)
         self._underway: set[str] | None = None
         self._deleting: set[str] = set()
 
     @property
     def underway(self) -> set[str]:
         """Sessions that a journal or the inbox still holds."""
+        if self.watch.partial:
+            raise Unsure("a session's own leaves do not tell what is missing")
         if self._underway is None:
             found: set[str] = set()
             done: dict[Path, set[int]] = {}
@@ -62,28 +77,72 @@ class Judge:
         return self._underway
 
     def judge(self, path: Path) -> Verdict:
-        """A finished Log. Raises ``OSError`` only."""
+        """A Log, with all of its parts, or one part by its name. Raises ``OSError`` only."""
         try:
-            log = LogFile(path)
+            log = log_of(path)
         except FormatError:
             return checks.verify_file(path)
         try:
             verdict = checks.verify(log)
             if verdict.status in (checks.CORRUPT, checks.TAMPERED):
                 return verdict
-            if path.name != verdict.session + LOG_SUFFIX:
-                message = "it lies under the name of another session"
-                return replace(verdict, status=checks.TAMPERED, message=message, offset=0)
-            entry = self.watch.sessions.get(verdict.session)
+            part = part_of(path)
+            if session_of(path) != verdict.session or part is None:
+                return _tampered(verdict, 0, 0, "it lies under the name of another session")
+            entry = self.watch.entry(verdict.session)
             found = contradiction(log, entry)
             if found is not None:
-                offset, message = found
-                return replace(verdict, status=checks.TAMPERED, message=message, offset=offset)
-            if entry is None or entry.end is None:
-                return self._not_there(verdict, entry)
+                return _tampered(verdict, *found)
+            if part and 0 not in parts_at(path):
+                return self._cut_off(verdict, entry, 0)
+            leaf = leaf_of(log, entry)
+            if leaf is not None:
+                anchors = self.anchors
+                if isinstance(self.watch, Glance):
+                    anchors = anchors_for(self.watch, leaf, self._trust)
+                return self._noted(vouched(verdict, leaf, self.watch, anchors))
+            if log.end is None:
+                return self._cut_off(verdict, entry, verdict.part)
+            return self._not_there(verdict, entry)
         finally:
             log.close()
-        return self._noted(vouched(verdict, entry.end[0], self.watch, self.anchors))
+
+    def judge_open(self, live: LiveSession) -> Verdict:
+        """A session that a journal holds: what there is of it."""
+        verdict = checks.verify(live)
+        if verdict.status in (checks.CORRUPT, checks.TAMPERED):
+            return verdict
+        entry = self.watch.entry(verdict.session)
+        found = contradiction(live, entry)
+        if found is not None:
+            return _tampered(verdict, *found)
+        parts = {} if entry is None else entry.parts
+        gone = [part for part in parts if part >= len(live.roots)]
+        if gone or verdict.offset is not None:
+            return self._cut_off(verdict, entry, min(gone, default=verdict.part))
+        if not parts:
+            return verdict
+        told = f"its {len(parts)} first parts" if len(parts) > 1 else "its first part"
+        found_leaf = max(index for index, _ in parts.values())
+        told += f" in the ledger {self.watch.chain.origin} (up to leaf {found_leaf})"
+        return replace(verdict, scope=f"{told}; of the rest it has no leaf yet")
+
+    def _cut_off(self, verdict: Verdict, entry: Entry | None, part: int) -> Verdict:
+        """Something is missing from ``part`` on: is that known to have been there?"""
+        underway = self.underway
+        if entry is not None and (entry.deletion is not None or verdict.session in self._deleting):
+            return self._gone(verdict.session)  # a deletion that is not through
+        leaf = None if entry is None else entry.parts.get(part) or entry.end
+        where = verdict.offset or 0 if part == verdict.part else 0
+        if leaf is not None:
+            message = f"it was cut off: the ledger has more of it (leaf {leaf[0]})"
+            if where == 0:
+                message = f"part {part} was removed: the ledger has it (leaf {leaf[0]})"
+            return _tampered(verdict, part, where, message)
+        if verdict.session in underway:
+            return self._not_there(verdict, entry)
+        message = "the ledger knows its beginning; the rest is neither here nor in a journal"
+        return _tampered(verdict, part, where, message)
 
     def _noted(self, verdict: Verdict) -> Verdict:
         """With what the ledger says is lost of it."""
@@ -99,27 +158,28 @@ class Judge:
         message = "the ledger does not know it: it was put here, or put in another's place"
         if entry is not None:
             message = "the ledger knows its beginning, and of no such end"
-        return replace(verdict, status=checks.TAMPERED, message=message, offset=0)
+        return _tampered(verdict, verdict.part, 0, message)
 
     def missing(self) -> list[Verdict]:
         """Sessions that the ledger knows and the disk has not."""
-        gone = self.watch.sessions.keys() - {path.stem for path in every_log(self.state)}
+        assert isinstance(self.watch, Watch)
+        gone = self.watch.sessions.keys() - set(map(session_of, every_log(self.state)))
         gone = {name for name in gone if self.sealed(name) or name not in self.underway}
         if gone:  # one may have been sealed while we looked
-            gone -= {path.stem for path in every_log(self.state)}
+            gone -= set(map(session_of, every_log(self.state)))
         return [self._gone(session) for session in sorted(gone)]
 
     def sealed(self, session: str) -> bool:
         """Had it a Log? Its end is handed over only then."""
-        entry = self.watch.sessions.get(session)
+        entry = self.watch.entry(session)
         return entry is not None and entry.end is not None
 
     def gone(self, session: str) -> Verdict | None:
         """The verdict about a session that has no recording, if it was one."""
-        return self._gone(session) if session in self.watch.sessions else None
+        return self._gone(session) if self.watch.entry(session) is not None else None
 
     def _gone(self, session: str) -> Verdict:
-        entry = self.watch.sessions[session]
+        entry = self.watch.entry(session) or Entry()
         scope = f"as the ledger says, {self.watch.chain.origin}"
         if entry.deletion is not None:
             index, leaf = entry.deletion
@@ -133,30 +193,57 @@ class Judge:
         return Verdict(checks.TAMPERED, message, session, 0, scope=scope)
 
 
-def contradiction(log: LogFile, entry: Entry | None) -> tuple[int, str] | None:
-    """Where a Log that was read through is not what the ledger says."""
+def _tampered(verdict: Verdict, part: int, offset: int, message: str) -> Verdict:
+    return replace(verdict, status=checks.TAMPERED, message=message, offset=offset, part=part)
+
+
+def _roots(recording: Recording) -> dict[int, bytes]:
+    """Of the parts that were read through."""
+    if isinstance(recording, LogFile):
+        return {recording.part: recording.root} if recording.end is not None else {}
+    return dict(enumerate(recording.roots))
+
+
+def contradiction(recording: Recording, entry: Entry | None) -> tuple[int, int, str] | None:
+    """Part, byte and why: where what was read through is not what the ledger says."""
     if entry is None:
         return None
-    if entry.start is not None and log.part == 0:
+    if entry.start is not None and recording.part == 0 and not isinstance(recording, LiveSession):
         index, leaf = entry.start
-        if leaf.raw("digest") != header_digest(log.header_body):
-            return FILE_HEADER, f"its header is not that which the ledger has (leaf {index})"
-    if entry.end is None:
-        return None
-    index, leaf = entry.end
-    if log.end is None:
-        return log.size(), f"it was cut off: the ledger has its end (leaf {index})"
-    if leaf.raw("root") != log.root:
-        return FILE_HEADER, f"another Log in its place: the ledger has one of root (leaf {index})"
+        if leaf.raw("digest") != header_digest(recording.header_body):
+            return 0, FILE_HEADER, f"its header is not that which the ledger has (leaf {index})"
+    said = dict(entry.parts)
+    if entry.end is not None:
+        said[entry.end[1].number("parts") - 1] = entry.end
+    for part, root in _roots(recording).items():
+        if part in said and said[part][1].raw("root") != root:
+            text = f"another Log in its place: the ledger has one of root (leaf {said[part][0]})"
+            return part, FILE_HEADER, text
+        if entry.end is not None and part > max(said):
+            return part, 0, f"the ledger has its end before this part (leaf {entry.end[0]})"
     return None
 
 
-def vouched(verdict: Verdict, index: int, watch: Watch, anchors: list[Anchor]) -> Verdict:
+def leaf_of(log: LogFile | PartedLog, entry: Entry | None) -> int | None:
+    """The number of the leaf that vouches for all of ``log``, which was read through and
+    does not contradict the ledger."""
+    if entry is None or log.end is None:
+        return None
+    if log.end.status == "continued":
+        found = entry.parts.get(log.part)
+    else:
+        found = entry.end
+    return None if found is None else found[0]
+
+
+def vouched(verdict: Verdict, index: int, watch: Watch | Glance, anchors: list[Anchor]) -> Verdict:
     """A good Log whose end is leaf ``index``."""
     covering = [anchor for anchor in anchors if anchor.size > index]
     known = f"in the ledger {watch.chain.origin} (leaf {index})"
     if not watch.trusted:
         known += ", whose root key was taken from beside it"
+    if watch.partial:
+        known += "; of the ledger only its own leaves were read (--log: all of it)"
     if covering:
         first = min(covering, key=lambda anchor: anchor.at)
         scope = f"{known}; anchored {instant(first.at)} by {first.by}: unaltered since then"
@@ -165,7 +252,7 @@ def vouched(verdict: Verdict, index: int, watch: Watch, anchors: list[Anchor]) -
     return replace(verdict, scope=f"{known}; {unanchored(watch, anchors)}")
 
 
-def unanchored(watch: Watch, anchors: list[Anchor]) -> str:
+def unanchored(watch: Watch | Glance, anchors: list[Anchor]) -> str:
     """Since when nobody outside vouches for the ledger."""
     if anchors:
         since = instant(max(anchor.at for anchor in anchors))

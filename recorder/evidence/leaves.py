@@ -157,6 +157,11 @@ def name_of(kind: Kind, fields: bytes) -> bytes | None:
         said = (values["session"], values["reason"])
     else:
         return None
+    return name_for(kind, *said)
+
+
+def name_for(kind: Kind, *said: int | str | bytes) -> bytes:
+    """``name_of`` a leaf of a session (of its PART: with the number)."""
     return sha256(repr((int(kind), *said)).encode("utf-8", "surrogateescape")).digest()[:16]
 
 

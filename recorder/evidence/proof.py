@@ -19,21 +19,24 @@ from recorder.errors import FormatError
 from recorder.evidence import merkle
 from recorder.evidence.anchors import Trust, anchor_files, check_anchor
 from recorder.evidence.epochs import Chain, EpochError
-from recorder.evidence.judge import contradiction
+from recorder.evidence.glance import Glance
+from recorder.evidence.judge import contradiction, leaf_of
 from recorder.evidence.leaves import Kind, LeafError, unpack_leaf
 from recorder.evidence.merkle import ProofError
 from recorder.evidence.notes import NoteError, parse_checkpoint, parse_note, to_base64, unbase64
 from recorder.evidence.watch import Entry, LedgerFault, Watch, check_checkpoint
 from recorder.log_reader import LogFile
+from recorder.parted import PartedLog, log_of
 from recorder.verify import Verdict
 
 PROOF_MAX = 16 << 20
 
 
-def make_proof(watch: Watch, session: str) -> bytes | None:
-    """The proof of a session that has ended; None when the ledger has no end
-    of it. It uses the first anchored checkpoint that covers it, else the latest."""
-    entry = watch.sessions.get(session)
+def make_proof(watch: Watch | Glance, session: str) -> bytes | None:
+    """The proof of a session that has ended, with all of its parts; None when the
+    ledger has no end of it. It uses the first anchored checkpoint that covers it, else
+    the latest."""
+    entry = watch.entry(session)
     if entry is None or entry.end is None:
         return None
     last = entry.end[0]
@@ -47,7 +50,8 @@ def make_proof(watch: Watch, session: str) -> bytes | None:
                     anchors[key] = to_base64(found.read_bytes())
             break
     checkpoint = parse_checkpoint(parse_note(raw).text)
-    numbers = [index for index, _ in filter(None, (entry.start, entry.end))]
+    every = (entry.start, *entry.parts.values(), entry.end)
+    numbers = [index for index, _ in filter(None, every)]
     starts = [epoch.number("size") for epoch in watch.chain.epochs]
     leaves = []
     for index in sorted(numbers):
@@ -81,7 +85,7 @@ def check_proof(path: Path, proof: bytes, trust: Trust) -> Verdict:
     """The verdict about a Log by its proof; ``trust.root`` must be given.
     Raises ``OSError`` only."""
     try:
-        log = LogFile(path)
+        log = log_of(path)
     except FormatError:
         return checks.verify_file(path)
     try:
@@ -101,7 +105,7 @@ def check_proof(path: Path, proof: bytes, trust: Trust) -> Verdict:
         log.close()
 
 
-def _judge(log: LogFile, verdict: Verdict, proof: bytes, trust: Trust) -> Verdict:
+def _judge(log: LogFile | PartedLog, verdict: Verdict, proof: bytes, trust: Trust) -> Verdict:
     if len(proof) > PROOF_MAX or trust.root is None:
         raise ValueError("no proof")
     said: dict[str, Any] = json.loads(proof)
@@ -140,17 +144,27 @@ def _judge(log: LogFile, verdict: Verdict, proof: bytes, trust: Trust) -> Verdic
         if leaf.fields.get("session") == verdict.session:
             if leaf.kind is Kind.START:
                 entry.start = (index, leaf)
+            elif leaf.kind is Kind.PART:
+                entry.parts[leaf.number("part")] = (index, leaf)
             elif leaf.kind is Kind.END:
                 entry.end = (index, leaf)
     if entry.start is None or entry.end is None:
         raise ProofError("it is not of this session")
     found = contradiction(log, entry)
     if found is not None:
-        return replace(verdict, status=checks.TAMPERED, offset=found[0], message=found[1])
+        part, offset, message = found
+        return replace(verdict, status=checks.TAMPERED, part=part, offset=offset, message=message)
+    proven = leaf_of(log, entry)
+    if proven is None:
+        part, where = verdict.part, verdict.offset or 0
+        message = f"it was cut off: the ledger has more of it (leaf {entry.end[0]})"
+        if isinstance(log, LogFile) and log.end is not None:
+            part, where, message = log.part, 0, "the proof does not have this part"
+        return replace(verdict, status=checks.TAMPERED, part=part, offset=where, message=message)
     texts = said["anchors"]
     stored = {key: unbase64(texts[key]) for key in ("cosignatures", "tsr") if key in texts}
     anchors, doubts = check_anchor(note, raw, stored.get("cosignatures"), stored.get("tsr"), trust)
-    known = f"in the ledger {chain.origin} (leaf {entry.end[0]})"
+    known = f"in the ledger {chain.origin} (leaf {proven})"
     if anchors:
         first_anchor = min(anchors, key=lambda anchor: anchor.at)
         known += f"; anchored {instant(first_anchor.at)} by {first_anchor.by}"

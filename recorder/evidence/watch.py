@@ -86,6 +86,9 @@ class Watch:
     public key; without it that which lies beside the ledger is believed, and
     ``trusted`` is False. Raises ``LedgerFault``, ``OSError``."""
 
+    partial = False
+    """Whether only some of the leaves were read."""
+
     def __init__(self, directory: Path, trust: bytes | None = None, deep: bool = False) -> None:
         self.directory = directory
         self.trusted = trust is not None
@@ -114,6 +117,10 @@ class Watch:
             raise LedgerFault("TAMPERED", "the leaves are not those of the signed checkpoint")
         if self.checkpoint.at < self._at:
             raise LedgerFault("TAMPERED", "the checkpoint is older than its last leaf")
+
+    def entry(self, session: str) -> Entry | None:
+        """What it says of a session, None if nothing."""
+        return self.sessions.get(session)
 
     def _walk(self, size: int, deep: bool) -> None:
         tree = Accumulator()
