@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_ssh_private_key,
 )
 
+from recorder.segment import fsync_directory
+
 PrivateKey: TypeAlias = "Ed25519PrivateKey | EllipticCurvePrivateKey | RSAPrivateKey"
 
 HOST_KEY = "ssh_host_ed25519_key"
@@ -71,6 +73,7 @@ def own_key(path: Path) -> bytes:
         write_secret(partial, fresh_key())
         try:
             os.link(partial, path)  # fails, and changes nothing, where another was first
+            fsync_directory(path.parent)  # clients pin it: it must not be another one tomorrow
         except FileExistsError:
             pass
         finally:

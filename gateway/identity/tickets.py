@@ -17,7 +17,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +26,7 @@ from typing import Any
 from gateway.identity.errors import Refused
 from gateway.policy.principal import Principal
 from gateway.world import World
+from recorder.segment import fsync_directory
 
 PREFIX = "wwt_"
 DEFAULT_TTL = 900.0
@@ -122,12 +123,12 @@ class Tickets:
         if _ID.fullmatch(which) is None:
             return 0
         found = [name for name, _ in self._stored() if name.startswith(which)]
-        return sum(self._forget(name) for name in found)
+        return self._revoked(found)
 
     def revoke_subject(self, subject: str, issuer: str) -> int:
         """Forget every ticket of one principal; how many there were."""
-        return sum(
-            self._forget(name)
+        return self._revoked(
+            name
             for name, stored in self._stored()
             if (stored["principal"]["subject"], stored["principal"]["issuer"]) == (subject, issuer)
         )
@@ -161,6 +162,12 @@ class Tickets:
             stored = _read(self._home / name)
             if stored is not None:
                 yield name, stored
+
+    def _revoked(self, names: Iterable[str]) -> int:
+        count = sum(self._forget(name) for name in names)
+        if count:
+            fsync_directory(self._home)  # a power cut must not bring one back
+        return count
 
     def _forget(self, name: str) -> int:
         try:
