@@ -36,6 +36,7 @@ _MODULES: Final = {
     "verify": "verify",
     "proof": "proof",
     "grep": "grep",
+    "unseal": "unseal",
     "keys": "keys",
     "reindex": "reindex",
     "replay": "replay",

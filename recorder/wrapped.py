@@ -28,7 +28,7 @@ from recorder.originals import Opener
 from recorder.reader import Recording
 from recorder.scan import Damage, OpenSegment
 from recorder.segment import segment_numbers, segment_path, write_all
-from recorder.state import keys_path
+from recorder.state import keys_path, log_path, sessions_directory
 
 VERSION = 1
 KEYS_MAX = 1 << 20
@@ -101,11 +101,17 @@ def wrapped_of(recording: Recording, keys_file: Path | None = None) -> list[dict
     digests = {
         str(item.get("auditor")): item.get("digest") for item in said if isinstance(item, dict)
     }
+    found = None
     if isinstance(recording, LiveSession) and keys_file is None:
         found = _in_journal(recording)
         where = "the journal"
+        # Its first part may be a Log already.
+        sessions = sessions_directory(recording.path.parent.parent)
+        place = log_path(sessions, str(recording.header["session"]), recording.header["wall"])
     else:
-        path = keys_path(recording.path) if keys_file is None else keys_file
+        place = recording.path
+    if found is None:
+        path = keys_path(place) if keys_file is None else keys_file
         found = _in_file(path, str(recording.header["session"]))
         where = str(path)
     for each in found:
@@ -138,7 +144,7 @@ def _in_file(path: Path, session: str) -> list[dict[str, Any]]:
         raise MissingKeyError(f"{path} does not hold the keys of this session") from None
 
 
-def _in_journal(live: LiveSession) -> list[dict[str, Any]]:
+def _in_journal(live: LiveSession) -> list[dict[str, Any]] | None:
     for number in segment_numbers(live.path):
         try:
             with OpenSegment(segment_path(live.path, number)) as segment:
