@@ -18,7 +18,7 @@ from recorder.parted import PartedLog, files_of, log_of
 from recorder.recordings import Recordings
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
-from recorder.state import keys_path
+from recorder.state import LOG_SUFFIX, keys_path
 from recorder.tombstones import Tombstone, put_tombstone, tombstones
 from recorder.verify import CORRUPT, INCOMPLETE, TAMPERED, verify
 
@@ -77,7 +77,7 @@ class Pruning:
 
     def _against(self, line: Line) -> str:
         """Why it must stay, however old; "" for nothing."""
-        if line.session in self._unsealed:
+        if line.session in self._unsealed or not line.path.endswith(LOG_SUFFIX):
             return "a journal still has it"
         for hold in holds(self._state):
             if hold.covers(line):

@@ -145,7 +145,7 @@ class Life:
         self.journal = Journal(
             self.state, gateway="g", clock=time.monotonic_ns, wall=time.time_ns,
             chance=os.urandom, segment_bytes=1 << 18, ballast_bytes=1 << 16, low=0, critical=0,
-            part_size=1 << 24,
+            part_size=rng.choice((40_000, 1 << 24)), part_seconds=0.4,
         )  # fmt: skip
         self.approvals = Approvals(self.state / "approvals.db", instance=f"gateway{self.seed}")
         for often, what in ((0.03, self.tick), (0.05, self.hold), (0.2, self.prune)):

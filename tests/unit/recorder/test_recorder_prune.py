@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +20,10 @@ from test_index import some
 from recorder.cli import main
 from recorder.evidence.inbox import Kind, inbox_directory, read_items, waiting
 from recorder.holds import HoldError, holds
-from recorder.retention import RetentionError, load_retention, read_retention, span
+from recorder.index.answer import Answer
+from recorder.index.wanted import Wanted
+from recorder.prune import Pruning
+from recorder.retention import Retention, RetentionError, load_retention, read_retention, span
 from recorder.tombstones import TombstoneError, tombstones
 from recorder.verify import verify_file
 
@@ -179,6 +184,24 @@ def test_open_and_unsealed_sessions_stay(
     assert out.count("a journal still has it") == 2
     assert session_id(2) not in out
     journal.close()
+
+
+def test_a_session_that_was_open_when_the_list_was_made_stays(tmp_path: Path) -> None:
+    """It has ended since, and no journal has it any more; the list still says where it was."""
+    journal = write(tmp_path, [some()], live=1)
+    lines = list(Answer(tmp_path, Wanted(), print).lines())
+    journal.close()
+    shutil.rmtree(tmp_path / "journal")
+    pruning = Pruning(
+        tmp_path,
+        Retention(),
+        "x",
+        delete_after=timedelta(0),
+        now=datetime.now(UTC) + timedelta(days=400),
+    )
+    open_lines = [replace(line, status="closed") for line in lines if "/journal/" in line.path]
+    assert len(open_lines) == 1
+    assert [choice.delete for choice in pruning.choices(open_lines)] == [False]
 
 
 def test_a_crash_between_tombstone_and_deletion(
