@@ -9,6 +9,7 @@ import os
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 from recorder.errors import ContradictionError
 from recorder.segment import fsync_directory, write_all
@@ -37,6 +38,14 @@ class Away:
     freed: str
 
 
+class Stat(NamedTuple):
+    """Of a Log's file, which may be away. ``mtime`` in nanoseconds."""
+
+    inode: int
+    size: int
+    mtime: int
+
+
 def note_of(path: Path) -> Path:
     """Where the note about a Log lies."""
     return path.with_name(path.name + SUFFIX)
@@ -57,8 +66,26 @@ def away_of(path: Path) -> Away | None:
         if not all(type(getattr(note, f.name)).__name__ == f.type for f in fields(Away)):
             raise ValueError("it is malformed")
         return note
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AwayError(f"{note_of(path)} can't be read: {error}") from None
+
+
+def stat_of(path: Path) -> Stat:
+    """Of the Log that is there, else as it was when it went away. ``FileNotFoundError``,
+    ``AwayError``."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        note = away_of(path)
+        if note is None:
+            raise
+        return Stat(note.inode, note.size, note.mtime)
+    return Stat(found.st_ino, found.st_size, found.st_mtime_ns)
+
+
+def there(path: Path) -> bool:
+    """Whether there is such a Log, here or away."""
+    return path.exists() or note_of(path).exists()
 
 
 def put_note(path: Path, note: Away) -> None:
@@ -90,11 +117,11 @@ def open_log(path: Path) -> int:
 
 
 def _brought(path: Path, note: Away) -> int:
-    from recorder.recordings import RecordingsError, recordings_store
+    from recorder.recordings import RecordingsError, recordings_at
 
     with tempfile.TemporaryFile() as copy:
         try:
-            digest, size = recordings_store(note.store).fetch(note.key, copy)
+            digest, size = recordings_at(note.store).fetch(note.key, copy)
         except RecordingsError as error:
             raise AwayError(f"{path.name} is in {note.store}: {error}") from None
         if (digest, size) != (note.sha256, note.size):

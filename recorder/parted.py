@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.away import SUFFIX as AWAY
+from recorder.away import stat_of, there
 from recorder.errors import ContradictionError, FormatError
 from recorder.framing import FILE_HEADER
 from recorder.log_reader import End, LogFile, Stored
@@ -120,8 +121,8 @@ class PartedLog:
         return other
 
     def size(self) -> int:
-        """Bytes in the files that are here."""
-        return sum(path.stat().st_size for path in self.parts.values() if path.exists())
+        """Bytes in its files."""
+        return sum(stat_of(path).size for path in self.parts.values() if there(path))
 
     def peek_end(self) -> End | None:
         """The END of the last part, unless that says that there is another."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from recorder.away import Away, AwayError, away_of, note_of, stat_of
 from recorder.catalog import Line, describe
 from recorder.errors import FormatError
 from recorder.evidence.inbox import deletion_leaf, hand_over, inbox_directory
@@ -15,7 +16,7 @@ from recorder.holds import holds, locked
 from recorder.index.answer import home_of
 from recorder.live import live_sessions
 from recorder.parted import PartedLog, files_of, log_of
-from recorder.recordings import Recordings
+from recorder.recordings import Recordings, recordings_at
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
 from recorder.state import LOG_SUFFIX, keys_path
@@ -92,6 +93,8 @@ class Pruning:
             return "it is gone", "", ""
         except FormatError as error:
             return f"it does not verify: {error}", "", ""
+        except AwayError as error:
+            return f"it can't be looked at: {error}", "", ""
         try:
             verdict = verify(log)
             if log.end is None and isinstance(log, PartedLog) and verdict.status == INCOMPLETE:
@@ -106,6 +109,8 @@ class Pruning:
             return "", log.root.hex(), verdict.status
         except (ValueError, OverflowError) as error:
             return f"it does not verify: {error}", "", ""
+        except AwayError as error:
+            return f"it can't be looked at: {error}", "", ""
         finally:
             log.close()
 
@@ -123,7 +128,7 @@ class Pruning:
                 return why
             at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
             files = files_of(path)
-            size = sum(file.stat().st_size for file in files)
+            size = sum(stat_of(file).size for file in files)
             stone = Tombstone(line, root, size, verified, at, choice.why, self._by)
             # A crash after the tombstone: it is said already.
             told = any(
@@ -135,15 +140,27 @@ class Pruning:
             inbox = inbox_directory(self._state)
             if inbox.is_dir():
                 hand_over(inbox, [deletion_leaf(line.session, bytes.fromhex(root), choice.why)])
-            for file in reversed(files):  # the first part last: by it the session is found
-                if self._copies is not None:
-                    # First the copy: where that fails, the next run finds the session again.
-                    place = file.relative_to(self._state).as_posix()
-                    self._copies.delete(f"{home_of(self._state)}/{place}")
-                os.unlink(file)
+            # First the copies: where that fails, the next run finds the session again.
+            self._delete_copy(keys_path(path), None)
             keys_path(path).unlink(missing_ok=True)
+            for file in reversed(files):  # the first part last: by it the session is found
+                note = away_of(file)
+                self._delete_copy(file, note)
+                if note is None or file.exists():
+                    os.unlink(file)
+                if note is not None:
+                    os.unlink(note_of(file))
             fsync_directory(path.parent)
         return ""
+
+    def _delete_copy(self, file: Path, note: Away | None) -> None:
+        """``note``: of where it is, if that is the only copy."""
+        copies = self._copies
+        if note is not None and (copies is None or copies.url != note.store):
+            recordings_at(note.store).delete(note.key)
+        if copies is not None:
+            place = file.relative_to(self._state).as_posix()
+            copies.delete(f"{home_of(self._state)}/{place}")
 
 
 def _told(time: timedelta) -> str:

@@ -11,8 +11,9 @@ import hashlib
 import os
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
-from typing import BinaryIO, overload
+from typing import BinaryIO
 
 from recorder.store import RECORDINGS, StoreError, store_of_environment
 
@@ -27,6 +28,10 @@ _LOCKED = ("AccessDenied", "ObjectLocked", "WORM", "InvalidRetention", "retentio
 
 class RecordingsError(Exception):
     """The store can't be used, or does not hold what it should."""
+
+
+class AbsentError(RecordingsError):
+    """There is nothing under that key."""
 
 
 class OtherObjectError(RecordingsError):
@@ -83,8 +88,8 @@ class Recordings:
         try:
             for some in self._obstore.list(self._store, folder):
                 found.update((str(each["path"]), int(each["size"])) for each in some)
-        except Exception as error:
-            raise RecordingsError(f"{folder}: {_told(error)}") from None
+        except BaseException as error:
+            raise _trouble(folder, error) from None
         return found
 
     def read(self, key: str) -> bytes:
@@ -110,9 +115,9 @@ class Recordings:
             for piece in self._obstore.get(self._store, key).stream(min_chunk_size=_PIECE):
                 yield bytes(piece)
         except FileNotFoundError:
-            raise RecordingsError(f"{key}: is not there") from None
-        except Exception as error:
-            raise RecordingsError(f"{key}: {_told(error)}") from None
+            raise AbsentError(f"{key}: is not there") from None
+        except BaseException as error:
+            raise _trouble(key, error) from None
 
     def _create(self, key: str, data: bytes) -> bool:
         """False if there is one of that key."""
@@ -123,8 +128,8 @@ class Recordings:
             self._obstore.put(self._store, key, data, mode="create", use_multipart=False)
         except AlreadyExistsError:
             return False
-        except Exception as error:
-            raise RecordingsError(f"{key}: {_told(error)}") from None
+        except BaseException as error:
+            raise _trouble(key, error) from None
         return True
 
     def delete(self, key: str) -> None:
@@ -133,14 +138,21 @@ class Recordings:
             self._obstore.delete(self._store, key)
         except FileNotFoundError:
             return
-        except Exception as error:
-            told = _told(error)
+        except BaseException as error:
             if any(word in str(error) for word in _LOCKED):
-                told = f"the store does not let it be deleted (a lock, or permissions): {told}"
-            raise RecordingsError(f"{key}: {told}") from None
+                key += ": the store does not let it be deleted (a lock, or permissions)"
+            raise _trouble(key, error) from None
 
 
-def _told(error: Exception) -> str:
+def _trouble(about: str, error: BaseException) -> RecordingsError:
+    """What went wrong. The client library panics at answers that no store should give, and a
+    panic is no ``Exception``."""
+    if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+        raise error
+    return RecordingsError(f"{about}: {_told(error)}")
+
+
+def _told(error: BaseException) -> str:
     text = str(error)
     if any(word in text for word in _SKEW):
         return "the clocks of this machine and of the store differ too much"
@@ -148,15 +160,21 @@ def _told(error: Exception) -> str:
     return lines[0] if lines else type(error).__name__
 
 
-@overload
-def recordings_store(otherwise: str) -> Recordings: ...
-@overload
-def recordings_store() -> Recordings | None: ...
-def recordings_store(otherwise: str = "") -> Recordings | None:
-    """The store that the configuration or the environment names, else that of the URL
-    ``otherwise``; None if there is neither. ``RecordingsError``."""
+def recordings_store() -> Recordings | None:
+    """The store that the configuration or the environment names; None if neither does.
+    ``RecordingsError``."""
     try:
-        url = store_of_environment().recordings or otherwise
+        url = store_of_environment().recordings
     except StoreError as error:
         raise RecordingsError(str(error)) from None
-    return Recordings(url) if url else None
+    return recordings_at(url) if url else None
+
+
+def recordings_at(url: str) -> Recordings:
+    """The store of a URL, once for each. ``RecordingsError``."""
+    return _made(url, os.environ.get("AWS_ENDPOINT_URL", ""))
+
+
+@cache
+def _made(url: str, endpoint: str) -> Recordings:
+    return Recordings(url)

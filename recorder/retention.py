@@ -1,6 +1,7 @@
 """How long sessions are kept: the table ``[retention]`` of gateway.toml.
 
-``keep`` is the least time, ``delete_after`` the most; both count from a session's end. The first
+``keep`` is the least time, ``delete_after`` the most, ``keep_local`` how long a copy stays on the
+gateway's own disk once an object store has it, too; all count from a session's end. The first
 ``[[retention.rule]]`` that fits a session stands for it, else what the table itself says.
 """
 
@@ -20,6 +21,7 @@ Place = tuple[str | int, ...]
 Wrong = list[tuple[Place, str]]
 
 _SPAN = re.compile(r"([1-9][0-9]{0,5})([hdw])")
+_TIMES = ("keep", "delete_after", "keep_local")
 _HOURS = {"h": 1, "d": 24, "w": 168}
 
 
@@ -30,13 +32,14 @@ class RetentionError(Exception):
 @dataclass(frozen=True, slots=True)
 class Rule:
     """For sessions of ``target`` ("": any) with ``tag`` (None: any). None of ``delete_after``:
-    never by itself."""
+    never by itself; of ``keep_local``: for as long as the session is kept."""
 
     name: str
     target: str = ""
     tag: tuple[str, str] | None = None
     keep: timedelta = timedelta(0)
     delete_after: timedelta | None = None
+    keep_local: timedelta | None = None
 
     def fits(self, line: Line) -> bool:
         """Whether it is for that session."""
@@ -87,11 +90,11 @@ def read_retention(raw: object, wrong: Wrong) -> Retention:
         if not isinstance(table, dict):
             wrong.append((place, "must be a table"))
             continue
-        rule = _rule(table, place, wrong, ("target", "tag", "keep", "delete_after"))
+        rule = _rule(table, place, wrong, ("target", "tag", *_TIMES))
         if not rule.target and rule.tag is None:
             wrong.append((place, "fits every session: name a target or a tag"))
         rules.append(rule)
-    rules.append(_rule(raw, (), wrong, ("rule", "keep", "delete_after")))
+    rules.append(_rule(raw, (), wrong, ("rule", *_TIMES)))
     return Retention(tuple(rules))
 
 
@@ -101,7 +104,7 @@ def _rule(table: Mapping[str, Any], place: Place, wrong: Wrong, known: tuple[str
             some = ", ".join(known)
             wrong.append(((*place, key), f"is not a known key (one of {some})"))
     texts = {}
-    for key in ("target", "tag", "keep", "delete_after"):
+    for key in ("target", "tag", *_TIMES):
         value = table.get(key)
         if key in known and value is not None:
             if isinstance(value, str) and value:
@@ -109,7 +112,7 @@ def _rule(table: Mapping[str, Any], place: Place, wrong: Wrong, known: tuple[str
             else:
                 wrong.append(((*place, key), "must be a text that is not empty"))
     times: dict[str, timedelta] = {}
-    for key in ("keep", "delete_after"):
+    for key in _TIMES:
         try:
             if key in texts:
                 times[key] = span(texts[key])
@@ -127,7 +130,7 @@ def _rule(table: Mapping[str, Any], place: Place, wrong: Wrong, known: tuple[str
     told = [f"target {texts['target']}"] if "target" in texts else []
     told += [f"tag {texts['tag']}"] if tag else []
     name = "retention rule for " + " and ".join(told) if told else "retention"
-    return Rule(name, texts.get("target", ""), tag, keep, delete_after)
+    return Rule(name, texts.get("target", ""), tag, keep, delete_after, times.get("keep_local"))
 
 
 def load_retention(path: Path) -> Retention:

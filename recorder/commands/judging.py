@@ -6,7 +6,7 @@ from pathlib import Path
 
 from recorder import verify as checks
 from recorder.commands.opening import path_of_stdin
-from recorder.errors import FormatError
+from recorder.errors import ContradictionError, FormatError
 from recorder.evidence.anchors import Trust
 from recorder.evidence.glance import Unsure
 from recorder.evidence.judge import Judge, LedgerFault, has_ledger, unanchored
@@ -52,6 +52,7 @@ class Judging:
             recording = open_recording(self.state, name)
         except FormatError as error:
             kind = checks.INCOMPLETE if error.torn else checks.CORRUPT
+            kind = checks.TAMPERED if isinstance(error, ContradictionError) else kind
             return checks.Verdict(kind, error.reason, name, error.offset, part=error.part)
         try:
             return self.of(recording)

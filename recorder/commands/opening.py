@@ -7,18 +7,20 @@ import atexit
 import shutil
 import sys
 import tempfile
+from itertools import count
 from pathlib import Path
 
 from recorder import recordings
+from recorder.away import there
 from recorder.errors import UnknownSessionError
 from recorder.index import answer
 from recorder.index.content import DamagedIndex
 from recorder.index.database import DatabaseTrouble
 from recorder.index.tables import Kept
 from recorder.reader import Recording, open_recording
-from recorder.recordings import RecordingsError, recordings_store
+from recorder.recordings import AbsentError, Recordings, RecordingsError, recordings_store
 from recorder.render import safe
-from recorder.state import LOG_SUFFIX
+from recorder.state import LOG_SUFFIX, keys_path, part_path
 from recorder.store import StoreError, store_of_environment
 
 OK, ERROR, USAGE, INCOMPLETE, DAMAGED, MISSING_KEY = 0, 1, 2, 3, 4, 6
@@ -73,7 +75,7 @@ def place_of(state: Path, name: str) -> str:
         return str(_fetched(name, found[0]))
     path = state / found[0].place
     # Only the whole of an id: a shorter one may be that of an open session, too.
-    return str(path) if path.stem.upper() == name.upper() and path.exists() else name
+    return str(path) if path.stem.upper() == name.upper() and there(path) else name
 
 
 def shared_index() -> bool:
@@ -85,20 +87,39 @@ def shared_index() -> bool:
 
 
 def _fetched(name: str, kept: Kept) -> Path:
-    """A copy of another gateway's Log, gone at exit."""
+    """A copy of another gateway's Log, all of its files, gone at exit."""
     try:
         store = recordings_store()
         if store is None:
             raise UnknownSessionError(
                 f"{name} is of another gateway ({kept.home}), and {recordings.URL} names no store"
             )
-        data = store.read(f"{kept.home}/{kept.place}")
+        folder = Path(tempfile.mkdtemp(prefix="recorder-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
+        log = Path(kept.home) / kept.place
+        _copy(store, log, folder)
+        for part in count(1):
+            try:
+                _copy(store, part_path(log, part), folder)
+            except AbsentError:
+                break
+        try:
+            _copy(store, keys_path(log), folder)
+        except AbsentError:
+            pass  # it has none, or they were erased
     except RecordingsError as error:
         raise UnknownSessionError(f"{name} is of another gateway: {error}") from None
-    with tempfile.NamedTemporaryFile(suffix=LOG_SUFFIX, delete=False) as copy:
-        atexit.register(Path(copy.name).unlink, missing_ok=True)
-        copy.write(data)
-        return Path(copy.name)
+    return folder / log.name
+
+
+def _copy(store: Recordings, place: Path, folder: Path) -> None:
+    path = folder / place.name
+    try:
+        with path.open("wb") as copy:
+            store.fetch(place.as_posix(), copy)
+    except RecordingsError:
+        path.unlink()
+        raise
 
 
 def complain(text: str) -> None:

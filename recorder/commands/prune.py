@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import argparse
 import getpass
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from recorder.away import stat_of
 from recorder.commands.filters import add_sessions, wanted_of
 from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain
 from recorder.holds import HoldError
@@ -15,7 +17,7 @@ from recorder.parted import files_of
 from recorder.prune import Choice, Pruning
 from recorder.recordings import RecordingsError, recordings_store
 from recorder.render import Printer, amount, one_line
-from recorder.retention import Retention, RetentionError, Rule, load_retention, span
+from recorder.retention import Retention, RetentionError, load_retention, span
 from recorder.tombstones import TombstoneError
 
 
@@ -27,15 +29,19 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Deletes finished sessions that are older than [retention] in gateway.toml, or "
         "--delete-after, lets them be. Without --yes it only says what it would do. What is open, "
         "held, not sealed, or does not verify stays; a tombstone says what went, and by which rule "
-        "(recorder list --deleted). Copies in WIREWARDEN_RECORDINGS go with them.",
+        "(recorder list --deleted). Copies in the object store go with them.",
     )
     parser.add_argument(
         "--config", type=Path, metavar="FILE", help="the gateway.toml with the rules"
     )
     parser.add_argument(
-        "--keep", type=_span, default=None, metavar="TIME", help="at least so long (12h, 90d, 52w)"
+        "--keep",
+        type=span_of,
+        default=None,
+        metavar="TIME",
+        help="at least so long (12h, 90d, 52w)",
     )
-    parser.add_argument("--delete-after", type=_span, default=None, metavar="TIME",
+    parser.add_argument("--delete-after", type=span_of, default=None, metavar="TIME",
                         help="at most so long, for all that the filters choose")  # fmt: skip
     parser.add_argument("--by", default=None, metavar="WHO", help="default: who runs this")
     parser.add_argument("--dry-run", action="store_true", help="only say what (the default)")
@@ -45,7 +51,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.set_defaults(do=run)
 
 
-def _span(text: str) -> timedelta:
+def span_of(text: str) -> timedelta:
+    """A time, as an argument."""
     try:
         return span(text)
     except ValueError as error:
@@ -68,8 +75,7 @@ def run(args: argparse.Namespace) -> int:
     if args.keep is not None:
         # More may be kept than the rules say, not less.
         rules = Retention(tuple(
-            Rule(r.name, r.target, r.tag, max(r.keep, args.keep), r.delete_after)
-            for r in rules.rules
+            replace(rule, keep=max(rule.keep, args.keep)) for rule in rules.rules
         ))  # fmt: skip
     by = args.by or getpass.getuser()
     try:
@@ -85,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
         for choice in pruning.choices(lines):
             done = choice
             if choice.delete:
-                length = sum(f.stat().st_size for f in files_of(Path(choice.line.path)))
+                length = sum(stat_of(f).size for f in files_of(Path(choice.line.path)))
                 against = pruning.delete(choice) if args.yes else ""
                 done = Choice(choice.line, not against, against or choice.why)
                 gone += done.delete

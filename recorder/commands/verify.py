@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from recorder import verify as checks
+from recorder.away import AwayError
 from recorder.catalog import instant
 from recorder.commands.judging import Judging
 from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain, path_of_stdin
@@ -157,6 +158,9 @@ def run(args: argparse.Namespace) -> int:
             if gone is not None:
                 report.add(name, gone)
                 continue
+            complain(str(error))
+            report.failed(ERROR)
+        except AwayError as error:  # of the others something can be said
             complain(str(error))
             report.failed(ERROR)
     if args.all and judge is not None:

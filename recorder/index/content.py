@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import zstandard
 
 from recorder import records
+from recorder.away import stat_of
 from recorder.catalog import Line, describe, row_of_damaged
 from recorder.errors import FormatError
 from recorder.index.grams import folded
@@ -98,15 +99,15 @@ def _unpack(body: bytes) -> Any:
 def stamp_of(path: Path) -> Stamp:
     """The file as it is now; of a session in parts the last one's inode and time, and the size
     of all. Raises ``OSError``."""
-    found = path.stat()
-    size, part = found.st_size, 1
+    found = stat_of(path)
+    size, part = found.size, 1
     while part_of(path) == 0:
         try:
-            found = part_path(path, part).stat()
+            found = stat_of(part_path(path, part))
         except FileNotFoundError:
             break
-        size, part = size + found.st_size, part + 1
-    return Stamp(found.st_ino, size, found.st_mtime_ns)
+        size, part = size + found.size, part + 1
+    return Stamp(found.inode, size, found.mtime)
 
 
 class Content:

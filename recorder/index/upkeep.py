@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from recorder.away import SUFFIX as AWAY
+from recorder.away import stat_of
 from recorder.index.content import Content
 from recorder.index.tables import Index
 from recorder.live import live_sessions
@@ -77,12 +79,7 @@ def _day(index: Index, state: Path, folder: Path, done: Caught) -> Iterator[None
     held = index.places(day)
     new, gone = [], []
     prefix = folder.relative_to(state).as_posix() + "/"
-    with os.scandir(folder) as entries:
-        logs = {
-            entry.name: entry.inode()
-            for entry in entries
-            if entry.name.endswith(LOG_SUFFIX) and not entry.name.startswith(".")
-        }
+    logs = _inodes(folder)
     last = ""
     sessions: dict[str, int] = {}
     live: set[str] | None = None
@@ -128,6 +125,24 @@ def _day(index: Index, state: Path, folder: Path, done: Caught) -> Iterator[None
             if start + _BATCH >= len(new):
                 index.note_day(day, mtime)
         yield
+
+
+def _inodes(folder: Path) -> dict[str, int]:
+    """The names of Logs in a folder, also of those that are away, with what they are known by."""
+    logs: dict[str, int] = {}
+    away = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.name.endswith(LOG_SUFFIX):
+                logs[entry.name] = entry.inode()
+            elif entry.name.endswith(LOG_SUFFIX + AWAY):
+                away.append(entry.name.removesuffix(AWAY))
+    for name in away:
+        if name not in logs:
+            logs[name] = stat_of(folder / name).inode
+    return logs
 
 
 def again(index: Index, state: Path, place: str) -> None:
