@@ -99,14 +99,7 @@ class Ledger:
         tiles = Tiles(self.directory, self.checkpoint.size)
         if merkle.root(tiles.node, self.checkpoint.size) != self.checkpoint.root:
             raise LedgerError("the ledger's tiles are not those of its checkpoint")
-        self._known = sqlite3.connect(self.directory / "known.db", check_same_thread=False)
-        self._known.execute("PRAGMA journal_mode=WAL")
-        self._known.execute("PRAGMA synchronous=OFF")  # derived: filled anew where it lacks
-        self._known.execute(
-            "CREATE TABLE IF NOT EXISTS known (name BLOB PRIMARY KEY, leaf INTEGER)"
-        )
-        self._known.execute("CREATE TABLE IF NOT EXISTS filled (root TEXT, size INTEGER)")
-        self._fill(tiles)
+        self._open_known(tiles)
         number = self.checkpoint.epoch
         try:
             self._key = epochs.read_key(epochs.key_path(self.directory, number))
@@ -119,6 +112,29 @@ class Ledger:
             self._new_epoch(number + 1, epochs.BY_ROOT, root_key)
         epochs.erase_others(self.directory, self.checkpoint.epoch)
         self._epoch_began = self.checkpoint.at
+
+    def _open_known(self, tiles: Tiles) -> None:
+        """It is derived: one that is damaged is made anew."""
+        path = self.directory / "known.db"
+        for last in (False, True):
+            self._known = sqlite3.connect(path, check_same_thread=False)
+            try:
+                self._known.execute("PRAGMA journal_mode=WAL")
+                # A power cut may take the latest of it, which is filled in again, but
+                # must not leave a part of it: then a leaf could be put in twice.
+                self._known.execute("PRAGMA synchronous=NORMAL")
+                self._known.execute(
+                    "CREATE TABLE IF NOT EXISTS known (name BLOB PRIMARY KEY, leaf INTEGER)"
+                )
+                self._known.execute("CREATE TABLE IF NOT EXISTS filled (root TEXT, size INTEGER)")
+                self._fill(tiles)
+                return
+            except (sqlite3.DatabaseError, TypeError, ValueError):
+                self._known.close()
+                if last:
+                    raise
+                for suffix in ("", "-wal", "-shm"):
+                    path.with_name(path.name + suffix).unlink(missing_ok=True)
 
     def _fill(self, tiles: Tiles) -> None:
         row = self._known.execute("SELECT root, size FROM filled").fetchone()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -258,3 +260,31 @@ def test_what_was_done_to_the_ledger_is_found(tmp_path: Path) -> None:
     assert status(tmp_path / "other")[0] == "UNKNOWN-KEY"
     (old / "checkpoint").unlink()
     assert status(old)[0] == "TAMPERED"
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [
+        lambda path: path.write_bytes(b"no database at all" * 100),
+        lambda path: path.write_bytes(path.read_bytes()[:4096] + bytes(8192)),
+        lambda path: _told(path, "UPDATE filled SET size = NULL"),
+        lambda path: _told(path, "DROP TABLE known; CREATE TABLE known (other TEXT)"),
+    ],
+)
+def test_a_damaged_list_of_names_is_made_anew(
+    tmp_path: Path, harm: Callable[[Path], object]
+) -> None:
+    ledger = Ledger(tmp_path, Clock())
+    ledger.append(starts(0, 300))
+    ledger.close()
+    for suffix in ("-wal", "-shm"):
+        (tmp_path / f"known.db{suffix}").unlink(missing_ok=True)
+    harm(tmp_path / "known.db")
+    again = Ledger(tmp_path, Clock())
+    assert again.append(starts(0, 301)) == 1
+    again.close()
+
+
+def _told(path: Path, script: str) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.executescript(script)
