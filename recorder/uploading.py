@@ -23,7 +23,7 @@ from recorder.parted import files_of, open_part
 from recorder.recordings import AbsentError, OtherObjectError, Recordings
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
-from recorder.state import KEYS_SUFFIX, LOG_SUFFIX, keys_path, sessions_directory
+from recorder.state import KEYS_SUFFIX, LOG_SUFFIX, sessions_directory
 from recorder.verify import CORRUPT, TAMPERED, verify
 
 CACHE = "uploaded.json"
@@ -83,8 +83,6 @@ class Uploading:
             except OtherObjectError as error:
                 self._leave(str(error))
                 whole = False
-        for key in there.keys() - {f"{prefix}/{name}" for name in names}:
-            self._erase(folder, key)
         return whole
 
     def _good(self, path: Path) -> bool:
@@ -96,17 +94,6 @@ class Uploading:
             return verify(log).status not in (CORRUPT, TAMPERED)
         finally:
             log.close()
-
-    def _erase(self, folder: Path, key: str) -> None:
-        """Wrapped keys that were erased here must not live on there. Errs towards keeping: only
-        where the Log, or a note of it, still says that the session is kept."""
-        name = key.rpartition("/")[2]
-        log = folder / (name.removesuffix(KEYS_SUFFIX) + LOG_SUFFIX)
-        if not name.endswith(KEYS_SUFFIX) or not (log.exists() or note_of(log).exists()):
-            return
-        with locked(self._state, shared=False):
-            if not keys_path(log).exists():
-                self._store.delete(key)
 
     def _leave(self, why: str) -> None:
         self.trouble = True
