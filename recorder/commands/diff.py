@@ -15,12 +15,12 @@ from recorder.reader import Recording, decoded, open_recording
 from recorder.records import CommandEntry
 from recorder.render import Printer, one_line
 from recorder.replay.compare import Comparer, name_of
-from recorder.replay.engine import summary
 from recorder.replay.exchanges import Exchange, exchanges
 from recorder.replay.messages import Message, UnreadableError
 from recorder.replay.report import shown
 from recorder.replay.rows import RowShapes
 from recorder.replay.script import Script
+from recorder.replay.wording import summary
 from recorder.timeline import verdict_name
 
 _MOST = 20

@@ -79,6 +79,7 @@ def drive(line: Line, replay: Replay, pace: Pace, timeout: float, tell: Callable
     said, said_at = -1, start
     owed = bytearray()
     due: float | None = None
+    parted = 0.0
     hear(replay, line.entry.rest, owed)
     while not replay.over:
         now = time.monotonic()
@@ -127,6 +128,12 @@ def drive(line: Line, replay: Replay, pace: Pace, timeout: float, tell: Callable
                 replay.timeout()
             elif silent >= STALL:
                 replay.quiet()
+        if not replay.waits:
+            parted = 0.0
+        elif not parted:
+            parted = time.monotonic()
+        elif time.monotonic() - parted >= timeout:
+            replay.timeout()  # it says ever more that was not said then
         tell()
     replay.finish()
     tell()

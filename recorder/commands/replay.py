@@ -6,6 +6,7 @@ import argparse
 import os
 import shlex
 import subprocess
+from collections.abc import Callable
 from importlib.metadata import entry_points
 from pathlib import Path
 
@@ -31,13 +32,15 @@ from recorder.originals import Opener
 from recorder.reader import Recording
 from recorder.render import Printer, one_line
 from recorder.replay.compare import DECLARED, DEFAULT, Comparer
-from recorder.replay.engine import Replay
+from recorder.replay.engine import Place, Replay
 from recorder.replay.login import Entry, Refused, compare_login
 from recorder.replay.messages import UnreadableError
 from recorder.replay.report import DIFFERENT, Item, Status, Tally
 from recorder.replay.script import Script
 
 DIVERGED = 5
+_SAME = 10
+"""Findings of one kind in a row that are told one by one."""
 _PAINT = {Status.UNKNOWN: "yellow", Status.NORMALISED: "dim", Status.EQUAL: "dim"}
 
 
@@ -114,6 +117,9 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--exact", action="store_true", help="normalise nothing")
     parser.add_argument("--normalise", choices=DECLARED, action="append", default=[],
         metavar="WHAT", help=f"also take for equal: {', '.join(DECLARED)} (repeat)")  # fmt: skip
+    parser.add_argument("--learn", action="store_true",
+        help="run it twice: what differs between the two runs changes by its nature, and is taken "
+        "for equal (normaliser: learned)")  # fmt: skip
     parser.add_argument("--ignore-column", action="append", default=[], metavar="NAME",
         help="don't compare values of result columns with this name (repeat)")  # fmt: skip
     add_keys(parser, "to compare sealed originals too")
@@ -147,7 +153,8 @@ def run(args: argparse.Namespace) -> int:
         password = os.environ.get("PGPASSWORD", "").encode("utf-8", "surrogateescape")
         if args.password_file is not None:
             password = args.password_file.read_bytes().rstrip(b"\r\n")
-        return _Run(args, Script(recording, _side(args), opener), about.session).go(password)
+        run = _Run(args, lambda: Script(recording, _side(args), opener), about.session)
+        return run.go(password)
     except (UnreadableError, Refused, WireError, ValueError) as error:
         complain(str(error))
         return ERROR
@@ -203,16 +210,35 @@ def _side(args: argparse.Namespace) -> Side:
 
 
 class _Run:
-    def __init__(self, args: argparse.Namespace, script: Script, session: str) -> None:
+    def __init__(
+        self, args: argparse.Namespace, script: Callable[[], Script], session: str
+    ) -> None:
         self._args = args
         self._script = script
         self._session = session
         self._out = Printer()
         self._exchange = -1
+        self._alike: tuple[object, ...] = ()
+        self._more = 0
 
     def go(self, password: bytes) -> int:
         args = self._args
-        greeting = self._script.greet()
+        on = [] if args.exact else [*DEFAULT, *args.normalise]
+        learned: dict[Place, bytes | None] | None = None
+        if args.learn and not args.exact:
+            learned = self._once(password, on, None, lambda _: None).got
+            on.append("learned")
+        return self._sum_up(self._once(password, on, learned, self._tell), sorted(on))
+
+    def _once(
+        self,
+        password: bytes,
+        on: list[str],
+        learned: dict[Place, bytes | None] | None,
+        tell: Callable[[Item], None],
+    ) -> Replay:
+        args, script = self._args, self._script()
+        greeting = script.greet()
         entry = Entry(
             greeting,
             user=args.user or greeting.startup.get("user", ""),
@@ -221,27 +247,24 @@ class _Run:
             password=password,
             tls=args.tls,
             chance=driving.chance,
+            near=target.loopback(*args.to),
             more={"default_transaction_read_only": "on"} if args.read_only else None,
         )  # fmt: skip
-        on = () if args.exact else (*DEFAULT, *args.normalise)
         columns = () if args.exact else args.ignore_column
         comparer = Comparer(frozenset(on), frozenset(columns))
         factor, causal = args.pace
-        replay = Replay(self._script.steps(), comparer, causal=causal, remap=not args.exact)
+        replay = Replay(script.steps(), comparer, causal=causal, remap=not args.exact)
+        replay.learned = learned
         line = driving.log_in(args.to, entry, lambda: target.context(args.tls, args.ca))
         with line.sock:
             for item in compare_login(greeting, entry.parameters, comparer):
                 replay.tally.add(item)
-                self._tell(item)
+                tell(item)
             driving.drive(
                 line, replay, driving.Pace(factor, args.jump_idle), args.timeout,
-                lambda: self._tell_all(replay.items()),
+                lambda: _each(tell, replay.items()),
             )  # fmt: skip
-        return self._sum_up(replay, sorted(on))
-
-    def _tell_all(self, items: list[Item]) -> None:
-        for item in items:
-            self._tell(item)
+        return replay
 
     def _tell(self, item: Item) -> None:
         if item.status is Status.EQUAL and not self._args.all:
@@ -251,6 +274,9 @@ class _Run:
             return
         if item.status is Status.NORMALISED and not self._args.all:
             return
+        if item.status is not Status.DIFFERS and not self._args.all and self._repeats(item):
+            return
+        self._tell_more()
         if item.exchange != self._exchange:
             self._exchange = item.exchange
             about = item.request or "(login)" if not item.exchange else item.request or "(?)"
@@ -262,8 +288,23 @@ class _Run:
                 "       " + (self._out.paint(text, style) if not number else text) + more
             )
 
+    def _repeats(self, item: Item) -> bool:
+        """One more of the same, after enough of them."""
+        alike = (item.exchange, item.status, item.message)
+        if alike != self._alike:
+            self._tell_more()
+            self._alike, self._more = alike, -_SAME
+        self._more += 1
+        return self._more > 0
+
+    def _tell_more(self) -> None:
+        if self._more > 0:
+            self._out.line(f"       … {self._more} more like that")
+        self._alike, self._more = ((), 0) if self._more > 0 else (self._alike, self._more)
+
     def _sum_up(self, replay: Replay, on: list[str]) -> int:
         tally = replay.tally
+        self._tell_more()
         if self._args.json:
             self._out.json("replay-summary", {
                 "session": self._session, "to": f"{self._args.to[0]}:{self._args.to[1]}",
@@ -284,3 +325,8 @@ class _Run:
         if tally.different:
             return DIVERGED
         return INCOMPLETE if tally.counts[Status.UNKNOWN] or tally.not_sent else OK
+
+
+def _each(tell: Callable[[Item], None], items: list[Item]) -> None:
+    for item in items:
+        tell(item)

@@ -17,10 +17,12 @@ from protocols.postgres.fields import Field, parse_row_description
 from recorder.replay.messages import Message
 
 DEFAULT = ("backend-key", "server-parameters", "table-oid", "type-oid", "error-place", "pid",
-           "large-object-oid")  # fmt: skip
+           "large-object-oid", "gateway-session")  # fmt: skip
 """On unless the comparison is to be exact."""
-DECLARED = ("timestamps", "txid", "explain", "login-user")
-"""On where they are asked for."""
+MASKS = "masks"
+DECLARED = ("timestamps", "txid", "explain", "login-user", MASKS)
+"""On where they are asked for. MASKS: what a mask stands in is not compared (the client's
+leg against a server that masks nothing); that there is such a message is."""
 
 SERVER_PARAMETERS = frozenset(("server_version", "in_hot_standby", "scram_iterations"))
 """ParameterStatus values that are the server's, not the session's."""
@@ -33,6 +35,8 @@ _TXID_NAMES = re.compile(r"(pg_current_xact_id|txid_current)\w*")
 _FIGURES = re.compile(rb"\d+(?:\.\d+)?")
 _EXPLAINED = re.compile(rb"actual|cost=|Time:|Memory|Buffers|Rows Removed|Planning|Execution")
 SHOWN = 200
+_SESSION = re.compile(rb"\b[Ss]ession 0[0-9A-HJKMNP-TV-Z]{25}\b")
+_APPROVAL = re.compile(rb"\bapproval AP-\d{1,9}\b")
 
 ERROR_FIELDS = {
     "S": "severity", "V": "severity", "C": "code", "M": "message", "D": "detail", "H": "hint",
@@ -151,7 +155,10 @@ class Comparer:
                 return "type-oid"
             return ""
         if kind in "EN":
-            return "error-place" if name in ("file", "line", "routine") else ""
+            if name in ("file", "line", "routine"):
+                return "error-place"
+            alike = a is not None and b is not None and _named(a) == _named(b)
+            return "gateway-session" if alike else ""
         if kind == "A":
             return "pid" if name == "pid" else ""
         if kind == "V":
@@ -193,6 +200,11 @@ class Comparer:
             ):
                 return True
         return False
+
+
+def _named(text: bytes) -> bytes:
+    """A text of the gateway's without the numbers that it gave to session and approval."""
+    return _APPROVAL.sub(b"approval AP-#", _SESSION.sub(b"session #", text))
 
 
 def _fields(message: Message) -> Iterator[tuple[str, bytes | None]]:

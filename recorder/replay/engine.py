@@ -14,28 +14,34 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
-from difflib import SequenceMatcher
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from protocols.postgres.frames import frame
-from recorder.render import one_line
-from recorder.replay.compare import Comparer, cells, name_of
-from recorder.replay.messages import WITHHELD, Framer, Message
+from recorder.replay.align import READY, aligned, place, taken
+from recorder.replay.compare import MASKS, Comparer, Difference, name_of
+from recorder.replay.messages import WITHHELD, Framer, Message, UnreadableError
 from recorder.replay.objects import LargeObjects
 from recorder.replay.report import Item, Status, Tally
 from recorder.replay.rows import RowShapes
 from recorder.replay.script import In, Out, Step, Stop
+from recorder.replay.wording import described, summary
 
 _ANY_TIME = frozenset(b"NSA")
-_READY = 0x5A
 _ASKS = frozenset(b"QSF")
 """What a ReadyForQuery answers."""
-_IN_RUN = frozenset(b"DdNE")
-"""What a run that is not on record may have been."""
+_MANY = frozenset(b"DdNEAV")
+"""What may come several times in a row: where a run that is not on record ends before one of
+these, its length tells."""
+_ROWS = frozenset(b"Dd")
+_HELD = 1 << 26
+"""Bytes of one answer that are held for an alignment."""
 _AHEAD = 10_000
 """Answers that may be outstanding before no more is sent."""
-_ALIGNED = 3_000
-"""Messages of one request that are aligned by kind; beyond, in pairs."""
+
+
+Place = tuple[int, int, str]
+"""A field of an answer: number of the request, of the message, and the field's name."""
 
 
 class Send(NamedTuple):
@@ -44,6 +50,18 @@ class Send(NamedTuple):
 
     due: int
     raw: bytes
+
+
+@dataclass(slots=True)
+class _Hidden:
+    """A run that is not on record, as far as it was followed: ``spans`` recorded pieces of
+    ``expected`` bytes; ``count`` messages, ``came`` bytes now, all ``rows`` so far."""
+
+    spans: int = 0
+    expected: int = 0
+    count: int = 0
+    came: int = 0
+    rows: bool = True
 
 
 class _Asked(NamedTuple):
@@ -85,6 +103,18 @@ class Replay:
         self._ready = 0
         self._number = 0
         self._copying = False
+        self._hidden = _Hidden()
+        self._unsaid: dict[int, bool] = {}
+        """Requests (by number, from 0) that were not sent; True: not even what ends them."""
+        self._place = 0
+        """Messages of this answer that were paired."""
+        self.got: dict[Place, bytes | None] = {}
+        """Of each field that differs: what came now."""
+        self.learned: dict[Place, bytes | None] | None = None
+        """What ``got`` was in another replay: a field that differs from that, too, changes by
+        its nature (the normaliser ``learned``)."""
+        self.waits = False
+        """The answer parted from the recorded one, and its end is not there yet."""
         self.tally = Tally()
 
     # -- what to send -----------------------------------------------------
@@ -102,13 +132,26 @@ class Replay:
         if isinstance(asked.step, Stop):
             return Send(asked.step.at, b"")
         message = asked.step.message
-        if not message.known:
+        if self._left_out(message):
             self._out.popleft()
             self.tally.not_sent += 1
-            self._note(Status.UNKNOWN, "request", note=f"{message.length} bytes of the request "
-                       "are not on record: not sent")  # fmt: skip
             return self.next_out()
         return Send(asked.step.at, self._objects.outgoing(message) if self._remap else message.raw)
+
+    def _left_out(self, message: Message) -> bool:
+        """It can't be sent: not all of it is on record, or of what came before it up to the
+        last Sync. What was answered then is not expected now."""
+        if message.known and (message.kind == 0x53 or self._asked not in self._unsaid):
+            return False
+        if self._asked not in self._unsaid:
+            self._unsaid[self._asked] = False
+            self._note(Status.UNKNOWN, "request", note=f"{message.length} bytes of a request are "
+                       "not on record: it is not sent")  # fmt: skip
+        if message.kind in b"QF":
+            self._unsaid[self._asked] = True
+            self._asked += 1
+            self._match()
+        return True
 
     def sent(self) -> None:
         """What ``next_out`` said is done."""
@@ -143,13 +186,27 @@ class Replay:
     def receive(self, data: bytes) -> bytes:
         """Bytes of the server; returns what must be answered at once."""
         reply = b""
-        for message in self._live.feed(data, len(data)):
-            self._now.append(message)
-            if message.kind in b"GW":
-                self._copying = True
-            elif message.kind in b"CEZ":
-                self._copying = False
+        broken = ""
+        try:
+            for message in self._live.feed(data, len(data)):
+                self._now.append(message)
+                if message.kind in b"GW":
+                    self._copying = True
+                elif message.kind in b"CEZ":
+                    self._copying = False
+        except UnreadableError as error:
+            broken = str(error)
         self._match()
+        if broken:
+            self._note(Status.DIFFERS, "(no message)", note=f"what the server says is no "
+                       f"PostgreSQL: {broken}")  # fmt: skip
+            self.closed()
+            return b""
+        if self.waits and sum(message.length for message in self._now) > _HELD:
+            self._note(Status.EXTRA, "(endless)", note="an answer without an end")
+            self._now.clear()
+            self.timeout()
+            return b""
         if self._copying and self._stray_copy():
             # It waits for data that nobody has: then nobody would say anything any more.
             self._copying = False
@@ -205,6 +262,10 @@ class Replay:
     # -- matching ---------------------------------------------------------
 
     def _match(self) -> None:
+        self.waits = False
+        while self._unsaid.get(self._ready):
+            if not self._skip_answer():
+                return
         while self._now:
             while not self._then and not self._ended and len(self._out) < _AHEAD:
                 self._pull()
@@ -236,48 +297,98 @@ class Replay:
             elif then.kind in _ANY_TIME:
                 self._aside.append(self._take_then())
             elif not self._realign():
+                self.waits = True
                 return
+
+    def _skip_answer(self) -> bool:
+        """Pass over the recorded answer to what was not sent. False when the recording ends."""
+        while self._then or not self._ended:
+            if not self._then:
+                self._pull()
+                continue
+            message = self._take_then()
+            self._shapes.answered(message)
+            if message.kind == READY:
+                self._end_exchange()
+                return True
+        return False
 
     def _take_then(self) -> Message:
         self._done += 1
         return self._then.popleft()
 
     def _run(self, then: Message) -> bool:
-        """Messages that are not on record, as a run of ``then.length`` bytes. False when
-        more must arrive first."""
-        while len(self._then) < 2 and not self._ended:
-            self._pull()
-        after = next((m.kind for m in list(self._then)[1:2]), 0)
-        total = count = 0
-        for message in self._now:
-            if message.kind not in _IN_RUN or (after in _IN_RUN and total >= then.length):
+        """Messages that are not on record, as a run of so many bytes; runs that follow one
+        another are one. False when more must arrive first."""
+        hidden = self._hidden
+        if not hidden.spans:
+            hidden.spans, hidden.expected = 1, then.length
+        while True:
+            asked = len(self._out)
+            while len(self._then) <= hidden.spans and not self._ended:
+                self._pull()
+            last = self._then[hidden.spans] if len(self._then) > hidden.spans else None
+            if last is None or last.kind != WITHHELD or len(self._out) > asked:
                 break
-            total += message.length
-            count += 1
+            hidden.spans += 1
+            hidden.expected += last.length
+        after = READY if last is None else last.kind
+        while self._now:
+            message = self._now[0]
+            if message.kind == READY or (
+                hidden.came >= hidden.expected if after in _MANY else message.kind == after
+            ):
+                break
+            hidden.came += message.length
+            hidden.count += 1
+            hidden.rows &= message.kind in _ROWS
+            self._now.popleft()
         else:
             return False
-        for _ in range(count):
-            self._now.popleft()
-        self._shapes.answered(then)
-        self._take_then()
-        self._note(
-            Status.UNKNOWN, f"{count} messages",
-            note=f"{then.length} bytes are not on record (originals behind masks); "
-            f"{total} bytes came now",
-        )  # fmt: skip
+        self._end_run()
         return True
+
+    def _end_run(self) -> None:
+        """The messages that are not on record have all come, or won't."""
+        hidden, self._hidden = self._hidden, _Hidden()
+        for _ in range(hidden.spans):
+            self._shapes.answered(self._take_then())
+        self._number += 1
+        told = "message" if hidden.count == 1 else "messages"
+        item = Item(Status.UNKNOWN, self._exchange, self._number, f"{hidden.count} {told}",
+                    self._request(), note=f"{hidden.expected} bytes are not on record (originals "
+                    f"behind masks); {hidden.came} bytes came now")  # fmt: skip
+        if not hidden.count:
+            item.status = Status.MISSING
+        elif hidden.rows and hidden.came != hidden.expected:
+            # Whatever they said: rows of another length are other rows.
+            item.status = Status.DIFFERS
+            lengths = str(hidden.expected).encode(), str(hidden.came).encode()
+            item.differences.append(Difference("length", *lengths))
+        self._keep(item)
 
     def _pair(self, then: Message, now: Message) -> None:
         if self._remap:
             self._objects.learn(then, now)
         self._shapes.answered(then)
-        if not then.known:
+        if not then.known and then.kind in _ROWS and then.length != now.length:
+            self._number += 1
+            lengths = str(then.length).encode(), str(now.length).encode()
+            self._keep(Item(Status.DIFFERS, self._exchange, self._number, name_of(then.kind),
+                            self._request(), [Difference("length", *lengths)]))  # fmt: skip
+        elif not then.known:
             hidden = sum(b - a for a, b in then.holes)
             note = f"{hidden} bytes of it are not on record"
             self._note(Status.UNKNOWN, name_of(then.kind), note=note)
         else:
             row = self._shapes.columns if then.kind == 0x44 else None
             found = self._comparer.compare(then, now, row)
+            if found.differences and then.edited and MASKS in self._comparer.on:
+                found.differences.clear()
+                found.normalised.add(MASKS)
+            if found.differences and self._changes(found.differences):
+                found.differences.clear()
+                found.normalised.add("learned")
             if found.differences:
                 status = Status.DIFFERS
             else:
@@ -286,21 +397,29 @@ class Replay:
             item = Item(status, self._exchange, self._number, name_of(then.kind), self._request(),
                         found.differences, tuple(sorted(found.normalised)))  # fmt: skip
             self._keep(item)
-        if now.kind == _READY:
+        self._place += 1
+        if now.kind == READY:
             self._end_exchange()
+
+    def _changes(self, found: list[Difference]) -> bool:
+        """All of these came as something else in the replay before."""
+        told = {(self._exchange, self._place, d.field): d.got for d in found}
+        self.got |= told
+        before = self.learned
+        return before is not None and all(p in before and before[p] != told[p] for p in told)
 
     def _realign(self) -> bool:
         """The kinds part: align the rest of this request. False when more must arrive."""
-        stop_now = _place(self._now)
+        stop_now = place(self._now)
         if stop_now < 0 and not self._gone:
             return False
-        while _place(self._then) < 0 and not self._ended:
+        while place(self._then) < 0 and not self._ended:
             self._pull()
-        stop_then = _place(self._then)
-        now = _cut(self._now, stop_now)
-        then = _cut(self._then, stop_then)
+        stop_then = place(self._then)
+        now = taken(self._now, stop_now)
+        then = taken(self._then, stop_then)
         self._done += len(then)
-        for op, a, b, c, d in _align(then, now):
+        for op, a, b, c, d in aligned(then, now):
             if op == "equal":
                 for old, new in zip(then[a:b], now[c:d], strict=True):
                     self._pair(old, new)
@@ -314,6 +433,7 @@ class Replay:
 
     def _end_exchange(self) -> None:
         self._ready += 1
+        self._place = 0
         for message in self._aside:
             self._missing(message, Status.MISSING)
         self._aside.clear()
@@ -323,13 +443,16 @@ class Replay:
 
     def _extra(self, message: Message) -> None:
         self._note(Status.EXTRA, name_of(message.kind), note=summary(message))
-        if message.kind == _READY:
+        if message.kind == READY:
             self._end_exchange()
 
     def _missing(self, message: Message, status: Status) -> None:
         self._note(status, name_of(message.kind), note=summary(message))
 
     def _finish(self, status: Status) -> None:
+        if self._hidden.count:
+            self._end_run()
+        self._hidden = _Hidden()
         while self._then or not self._ended:
             if not self._then:
                 self._pull()
@@ -338,7 +461,7 @@ class Replay:
                 self._pair(self._take_then(), self._now.popleft())
                 continue
             message = self._take_then()
-            if message.kind == _READY:
+            if message.kind == READY:
                 self.tally.exchanges += 1
             self._missing(message, status)
             if status is not Status.MISSING:
@@ -354,6 +477,8 @@ class Replay:
         self._out.clear()
 
     def _note(self, status: Status, message: str, note: str = "") -> None:
+        if self._ready in self._unsaid and status in (Status.MISSING, Status.EXTRA):
+            status = Status.UNKNOWN  # no wonder
         self._number += 1
         self._keep(Item(status, self._exchange, self._number, message, self._request(), note=note))
 
@@ -363,75 +488,3 @@ class Replay:
 
     def _request(self) -> str:
         return self._requests.get(self._exchange, "")
-
-
-def _place(messages: deque[Message]) -> int:
-    for index, message in enumerate(messages):
-        if message.kind == _READY:
-            return index
-    return -1
-
-
-def _cut(messages: deque[Message], last: int) -> list[Message]:
-    count = last + 1 if last >= 0 else len(messages)
-    return [messages.popleft() for _ in range(count)]
-
-
-def _align(then: list[Message], now: list[Message]) -> list[tuple[str, int, int, int, int]]:
-    if len(then) <= _ALIGNED and len(now) <= _ALIGNED:
-        kinds = [m.kind for m in then], [m.kind for m in now]
-        return list(SequenceMatcher(None, *kinds, autojunk=False).get_opcodes())
-    # From both ends: what is between has no partner.
-    most = min(len(then), len(now))
-    front = next((n for n in range(most) if then[n].kind != now[n].kind), most)
-    most -= front
-    back = next((n for n in range(most) if then[-1 - n].kind != now[-1 - n].kind), most)
-    ends = len(then) - back, len(now) - back
-    return [
-        ("equal", 0, front, 0, front),
-        ("replace", front, ends[0], front, ends[1]),
-        ("equal", ends[0], len(then), ends[1], len(now)),
-    ]
-
-
-def described(message: Message) -> str:
-    """A request in a line; "" for messages that ask nothing by themselves."""
-    kind, body = chr(message.kind), message.body
-    if kind == "Q":
-        return one_line(body.rstrip(b"\0").decode("utf-8", "surrogateescape"), 200)
-    if kind == "P":
-        text = body.partition(b"\0")[2].partition(b"\0")[0]
-        return one_line(text.decode("utf-8", "surrogateescape"), 200)
-    if kind == "B":
-        name = body.partition(b"\0")[2].partition(b"\0")[0]
-        return one_line(f"(prepared {name.decode('utf-8', 'surrogateescape') or 'unnamed'})", 200)
-    if kind == "F":
-        return f"(function {int.from_bytes(body[:4], 'big')})"
-    return ""
-
-
-def summary(message: Message) -> str:
-    """A server's message in a few words."""
-    if message.kind == WITHHELD:
-        return f"{message.length} bytes that are not on record"
-    kind, body = chr(message.kind), message.body
-    if kind in "EN":
-        parts = {
-            chr(p[0]): p[1:].decode("utf-8", "surrogateescape") for p in body.split(b"\0") if p
-        }
-        return one_line(f"{parts.get('S', '')} {parts.get('C', '')}: {parts.get('M', '')}", 200)
-    if kind == "C":
-        return one_line(body.rstrip(b"\0").decode("utf-8", "surrogateescape"), 80)
-    if kind == "D":
-        return one_line(" | ".join(
-            "NULL" if v is None else v[:40].decode("utf-8", "surrogateescape")
-            for v in _values(body)
-        ), 120)  # fmt: skip
-    return f"{message.length} bytes"
-
-
-def _values(body: bytes) -> list[bytes | None]:
-    try:
-        return list(cells(body))
-    except ValueError:
-        return [body]

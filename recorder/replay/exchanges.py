@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 
 from recorder.render import one_line
-from recorder.replay.engine import described
 from recorder.replay.messages import Message
 from recorder.replay.script import In, Out, Step
+from recorder.replay.wording import described
 
 ASKS = frozenset(b"QSF")
 COPYING = frozenset(b"dcf")

@@ -22,7 +22,8 @@ class Entry:
     """Sans-IO: ``outgoing``, ``receive``, ``upgraded``. ``done`` when the server is ready;
     ``rest`` is what came behind that. Raises Refused, WireError, ValueError.
 
-    ``password`` b"" means that there is none. ``tls`` is libpq's sslmode.
+    ``password`` b"" means that there is none. ``tls`` is libpq's sslmode; ``near``: the server
+    is on this machine, and may ask for the password in clear without it.
     """
 
     def __init__(
@@ -34,12 +35,13 @@ class Entry:
         password: bytes,
         tls: str,
         chance: Callable[[int], bytes],
+        near: bool = False,
         more: Mapping[str, str] | None = None,
     ) -> None:
         asked = {k: v for k, v in greeting.startup.items() if k not in ("user", "database")}
         path = asked.pop("search_path", "")
         auth = ["scram-sha-256-plus", "scram-sha-256", "md5", "trust"]
-        if tls in ("require", "verify-ca", "verify-full"):
+        if near or tls in ("require", "verify-ca", "verify-full"):
             auth.append("cleartext")
         destined = Destined(
             user=user, database=database, tls=tls, cancel_key=b"",
@@ -87,6 +89,8 @@ class Entry:
 
     def _check(self) -> None:
         if self._login.refusal is not None:
+            if "asks for cleartext" in self._login.refusal.reason:
+                raise Refused("the server asks for the password in clear: give --tls require")
             said = f" ({self._login.quoted})" if self._login.quoted else ""
             raise Refused(self._login.refusal.reason + said)
 

@@ -25,6 +25,8 @@ class Message(NamedTuple):
     raw: bytes
     length: int
     holes: tuple[tuple[int, int], ...] = ()
+    edited: bool = False
+    """Some of it the gateway put there in place of what came: a mask."""
 
     @property
     def body(self) -> bytes:
@@ -44,6 +46,7 @@ class Framer:
         self._packets = packets
         self._buffer = bytearray()
         self._holes: list[tuple[int, int]] = []
+        self._edits: list[tuple[int, int]] = []
         self.answers = 0
         """One-byte answers to requests for encryption that are due."""
 
@@ -52,8 +55,11 @@ class Framer:
         """It holds the beginning of a message."""
         return bool(self._buffer)
 
-    def feed(self, raw: bytes | None, length: int) -> Iterator[Message]:
-        """``raw`` None: ``length`` bytes that are not on record. Raises UnreadableError."""
+    def feed(self, raw: bytes | None, length: int, edited: bool = False) -> Iterator[Message]:
+        """``raw`` None: ``length`` bytes that are not on record. ``edited``: they are not what
+        the other side said. Raises UnreadableError."""
+        if edited:
+            self._edits.append((len(self._buffer), len(self._buffer) + length))
         if raw is None:
             start = len(self._buffer)
             self._buffer += bytes(length)
@@ -72,6 +78,7 @@ class Framer:
         finally:
             del self._buffer[:at]
             self._holes = [(max(0, a - at), b - at) for a, b in self._holes if b > at]
+            self._edits = [(max(0, a - at), b - at) for a, b in self._edits if b > at]
 
     def _one(self, at: int) -> tuple[Message | None, int]:
         buffer = self._buffer
@@ -99,4 +106,5 @@ class Framer:
         )
         if not bare and self._packets and buffer[at] not in b"BCDEFHPQSXcdfp":
             raise UnreadableError("a message of a kind that no client sends")
-        return Message(-1 if bare else buffer[at], bytes(buffer[at:end]), size, holes), end
+        edited = any(a < end and b > at for a, b in self._edits)
+        return Message(-1 if bare else buffer[at], bytes(buffer[at:end]), size, holes, edited), end

@@ -59,6 +59,7 @@ class Script:
         self.greeting = Greeting()
         self.gaps = 0
         """Places where records are missing."""
+        self._cancels = self._ready = False
         self._steps = self._read()
         self._first: list[Step] = []
 
@@ -68,8 +69,13 @@ class Script:
         for step in self._steps:
             self._first.append(step)
             break
+        if self.greeting.startup and not self._ready:
+            raise UnreadableError("the recorded login did not succeed: nothing was asked")
         if not self.greeting.startup:
-            raise UnreadableError("there is no login on record on this leg")
+            raise UnreadableError(
+                "this session only asked to cancel something of another one"
+                if self._cancels else "there is no login on record on this leg"
+            )  # fmt: skip
         return self.greeting
 
     def steps(self) -> Iterator[Step]:
@@ -87,8 +93,10 @@ class Script:
         early: list[Step] = []
         for item in self._streams.story(asks, answers):
             if not isinstance(item, Piece):
-                if isinstance(item.entry, Event) and item.entry.kind == "cancel" and ready:
-                    yield Stop(item.at)
+                if isinstance(item.entry, Event) and item.entry.kind == "cancel":
+                    if ready:
+                        yield Stop(item.at)
+                    self._cancels = True
                 continue
             if item.offset < 0:
                 self.gaps += 1
@@ -108,11 +116,12 @@ class Script:
                 continue
             if item.mark is Mark.SECRET and not ready:
                 continue
-            for message in into.feed(item.raw, item.length):
+            edited = item.mark is Mark.EDITED and leg is Side.CLIENT
+            for message in into.feed(item.raw, item.length, edited):
                 if ready:
                     yield In(item.at, message)
                 elif message.kind == 0x5A:
-                    ready = True
+                    ready = self._ready = True
                     yield from early
                 elif message.kind == 0x53 and message.known:
                     name, _, value = message.body[:-1].partition(b"\0")

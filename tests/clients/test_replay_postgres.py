@@ -52,11 +52,13 @@ def gate(gateways: Callable[..., Stack]) -> Stack:
 class Again:
     """One replay against the server itself: its exit code and its findings."""
 
-    def __init__(self, gate: Stack, session: str, *options: str, to: str = "") -> None:
+    def __init__(
+        self, gate: Stack, session: str, *options: str, to: str = "", password: str = ""
+    ) -> None:
         server = gate.server
         environment = os.environ | {
             "WIREWARDEN_STATE": str(gate.state),
-            "PGPASSWORD": server.password,
+            "PGPASSWORD": password or server.password,
         }
         to = to or f"{server.host}:{server.port}"
         done = subprocess.run(
@@ -259,6 +261,63 @@ def test_masks_and_refusals(gateways: Callable[..., Stack]) -> None:
         direct.execute(
             "INSERT INTO orders SELECT n, 1 + n % 3, n + 0.5, 'open' FROM generate_series(1, 30) n"
         )
+
+
+def test_a_masked_session_through_a_gateway_is_equal(gateways: Callable[..., Stack]) -> None:
+    gate: Stack = gateways(Stack, policy=MASKED)
+
+    def work(c: Any) -> None:
+        c.execute("SELECT id, email FROM users ORDER BY id")
+        c.execute("SELECT id, email FROM users WHERE id = %s", [2])
+        with c.cursor().copy("COPY users (id, email) TO STDOUT") as copy:
+            assert b"ada@example.com" not in b"".join(map(bytes, copy))
+        c.execute("LISTEN ping")
+        c.execute("NOTIFY ping, 'pong'")
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            c.execute("DELETE FROM orders")
+
+    session = recorded(gate, work)
+    # What the client saw, from its own side, with a password for the gateway.
+    again = Again(gate, session, "--leg", "client", "--user", "agent",
+                  to=f"127.0.0.1:{gate.port}", password=gate.token())  # fmt: skip
+    assert again.code == 0, (again.bad, again.stderr)
+    assert "not-on-record" not in again.count
+    assert again.summary["normalisers"]["gateway-session"] == 1
+    # Past the gateway there are no masks; where they stood can be named.
+    options = ("--leg", "client", "--user", "postgres", "--normalise", "login-user")
+    again = Again(gate, session, *options, "--normalise", "masks", "--read-only")
+    left = {v["request"] for v in again.bad if v["exchange"]}
+    assert left == {"DELETE FROM orders"}
+    assert again.summary["normalisers"]["masks"] >= 3
+    # The upstream's leg: hidden rows are as many bytes as they were.
+    again = Again(gate, session)
+    assert again.code == 3, again.bad
+
+
+def test_what_changes_by_nature_can_be_learned(gate: Stack, direct: Any) -> None:
+    direct.execute("CREATE TABLE steady (v text)")
+    direct.execute("INSERT INTO steady VALUES ('then')")
+    session = recorded(
+        gate, lambda c: (c.execute("SELECT random(), now()"), c.execute("SELECT v FROM steady"))
+    )
+    assert Again(gate, session).count["differs"] == 1
+    again = Again(gate, session, "--learn")
+    assert again.code == 0, again.bad
+    assert again.summary["normalisers"]["learned"] == 1
+    direct.execute("UPDATE steady SET v = 'now'")
+    again = Again(gate, session, "--learn")
+    assert [v["request"] for v in again.bad] == ["SELECT v FROM steady"]
+    direct.execute("DROP TABLE steady")
+
+
+def test_a_session_that_never_got_in(gate: Stack) -> None:
+    with pytest.raises(psycopg.OperationalError):
+        gate.connect("shop", token="no-token")
+    wait_sealed(gate)
+    session = max(row["session"] for row in gate.sessions())
+    again = Again(gate, session, "--leg", "client")
+    assert again.code == 1
+    assert "login" in again.stderr
 
 
 def test_tls_read_only_and_refusals_of_its_own(gate: Stack) -> None:
