@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from importlib.resources import files
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from protocols.wire import Side
+from recorder.away import open_log
 from recorder.catalog import Line, describe
 from recorder.commands.filters import add_filters, answer, wanted_of
 from recorder.commands.opening import (
@@ -35,6 +37,7 @@ from recorder.export import asciicast, bundle, ocsf, parquet, pcapng
 from recorder.export import commands as export_commands
 from recorder.index.wanted import Wanted
 from recorder.live import LiveSession
+from recorder.parted import files_of
 from recorder.reader import Recording
 from recorder.render import Printer, jsonable, one_line
 
@@ -185,8 +188,10 @@ def _ndjson(recording: Recording) -> Iterator[bytes]:
 
 def _write(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int:
     try:
-        for piece in _pieces(args, recording):
-            out.write(piece)
+        if args.format == "bundle":
+            _bundle(args, recording, out)
+        else:
+            out.writelines(_pieces(args, recording))
     except FormatError as error:
         out.flush()
         complain(f"the recording breaks here: {error}")
@@ -206,9 +211,6 @@ def _pieces(args: argparse.Namespace, recording: Recording) -> Iterator[bytes]:
     if args.format == "pcapng":
         yield from pcapng.pcapng(recording, Side.CLIENT if args.leg == "client" else Side.UPSTREAM)
         return
-    if args.format == "bundle":
-        yield _bundle(args, recording)
-        return
     about = describe(recording)
     title = one_line(f"{about.principal} on {about.target}, {about.session}")
     clock = _Clock(0.0, None, Keyboard(False))
@@ -220,7 +222,7 @@ def _pieces(args: argparse.Namespace, recording: Recording) -> Iterator[bytes]:
         yield line.encode() + b"\n"
 
 
-def _bundle(args: argparse.Namespace, recording: Recording) -> bytes:
+def _bundle(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> None:
     session = str(recording.header["session"])
     proof: bytes | None = None
     try:
@@ -230,11 +232,16 @@ def _bundle(args: argparse.Namespace, recording: Recording) -> bytes:
         complain(f"the ledger is {fault.status}: {fault.reason}")
     args.proven = proof is not None
     events = b"".join(_ndjson(recording))
-    return bundle.bundle(
-        session, recording.path.read_bytes(), proof, events,
-        files("recorder").joinpath("evidence", "independent_verifier.py"),
-        int(recording.header["wall"]) // 10**9,
-    )  # fmt: skip
+    with contextlib.ExitStack() as stack:
+        logs = {}
+        for path in files_of(recording.path):
+            logs[path.name] = open_log(path)
+            stack.callback(os.close, logs[path.name])
+        bundle.bundle(
+            out, session, logs, proof, events,
+            files("recorder").joinpath("evidence", "independent_verifier.py"),
+            int(recording.header["wall"]) // 10**9,
+        )  # fmt: skip
 
 
 class _Clock(Pace):

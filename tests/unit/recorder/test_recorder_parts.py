@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
+import tarfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from recorder_world import ULIDS, C, Legs, U, World, header, make_journal
 from protocols.wire import Side
 from recorder import verify
 from recorder.catalog import catalog
+from recorder.cli import main
 from recorder.errors import FormatError
 from recorder.journal import Journal
 from recorder.live import LiveSession
@@ -89,7 +92,7 @@ def test_a_session_in_parts_is_read_as_one(tmp_path: Path) -> None:
     assert len(list(every_log(tmp_path))) == 1
     found = check_whole(tmp_path, legs)
     assert f"in {len(parts(tmp_path))} parts" in verify.verify(found).message
-    line, = catalog(tmp_path)
+    (line,) = catalog(tmp_path)
     assert (line.status, line.principal, line.allowed) == ("closed", "ci@repo", 40)
     assert line.bytes == sum(map(len, legs.hops.values()))
     assert not list(tmp_path.rglob("*.tmp"))
@@ -161,7 +164,7 @@ def test_a_running_session_frees_its_segments_and_is_read_whole(tmp_path: Path) 
     assert isinstance(found, LiveSession)
     assert streams(found) == legs.hops
     assert "still open" in verify.verify(found).message
-    line, = catalog(tmp_path)
+    (line,) = catalog(tmp_path)
     assert (line.status, line.principal) == ("open", "ci@repo")
     assert 30 < line.allowed <= 40, "counted exactly up to the last part"
     talk(log, legs, journal, 40)
@@ -247,7 +250,7 @@ def test_a_missing_part_is_named(state: Path) -> None:
         raw = some[number].read_bytes()
         some[number].unlink()
         assert verdict_of(state) == (verify.INCOMPLETE, number, 0)
-        line, = catalog(state)
+        (line,) = catalog(state)
         assert (line.status == "damaged") == (number == len(some) - 1)
         assert line.principal == "ci@repo"
         with pytest.raises(FormatError, match=f"byte 0 of part {number}"):
@@ -305,3 +308,23 @@ def test_a_part_of_another_session(state: Path, tmp_path: Path) -> None:
     some = parts(state)
     some[2].write_bytes(parts(tmp_path / "other")[2].read_bytes())
     assert verdict_of(state) == (verify.TAMPERED, 2, 32)
+
+
+def test_a_bundle_holds_every_part(tmp_path: Path) -> None:
+    recorded(tmp_path / "state")
+    assert len(parts(tmp_path / "state")) > 2
+    out = tmp_path / "x.tar"
+    words = ["--dir", str(tmp_path / "state"), "export", NAME, "--format", "bundle"]
+    assert main([*words, "-o", str(out)]) == 3  # this state has no ledger
+    with tarfile.open(out) as tar:
+        tar.extractall(tmp_path / "elsewhere", filter="data")
+    folder = tmp_path / "elsewhere" / NAME
+    subprocess.run(["sha256sum", "--quiet", "-c", "SHA256SUMS"], cwd=folder, check=True)
+    for path in parts(tmp_path / "state"):
+        assert (folder / path.name).read_bytes() == path.read_bytes()
+    assert (
+        verify.verify(open_recording(tmp_path, str(folder / f"{NAME}.agr"))).status
+        == "OK-UNANCHORED"
+    )
+    readme = (folder / "README.txt").read_text()
+    assert all(path.name in readme for path in parts(tmp_path / "state"))
