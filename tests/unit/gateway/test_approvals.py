@@ -469,6 +469,45 @@ def test_a_killed_gateway_is_denied_at_the_next_start(place, clock):
         assert os.listdir(place.with_name("approvals.db.alive")) == []
 
 
+def test_a_connection_that_broke_is_not_a_death(pg, clock):
+    """A gateway that lost its database makes a new connection; only one that does not is gone."""
+    url = emptied(pg)
+    stores = [SharedApprovalStore(url, clock, grace=0.5) for _ in range(2)]
+    one, two = (Approvals(store, instance=f"I{n}") for n, store in enumerate(stores))
+    asked = one.request(ASKING)
+    lost = stores[0]._db.info.backend_pid
+    with psycopg.connect(url, autocommit=True) as db:
+        db.execute("select pg_terminate_backend(%s, 5000)", [lost])
+    assert two.lapse_dead() == 0, "it may come back"
+    # Polling finds out: first it hears the server's last words, then that it is gone.
+    soon(lambda: one.data_version() and stores[0]._db.info.backend_pid != lost)
+    time.sleep(0.6)
+    assert two.lapse_dead() == 0, "it came back"
+    assert two.get(asked.id).state is ApprovalState.PENDING
+    stores[0].close()
+    soon(lambda: two.lapse_dead() == 0 and "I0" in stores[1]._missed)
+    time.sleep(0.6)
+    assert two.lapse_dead() == 1
+    assert one._instance == "I0"
+    assert two.get(asked.id).state is ApprovalState.DENIED
+    two.close()
+
+
+def test_a_database_that_is_not_there(clock):
+    """It fails in time, and says nothing of the password."""
+    for url in ("postgresql://me:hush@127.0.0.1:1/none", "postgresql://me:hush@[/x"):
+        approvals = Approvals(SharedApprovalStore(url, clock), instance="I1")
+        for call in (lambda a=approvals: a.request(ASKING), approvals.data_version,
+                     approvals.lapse_dead, approvals.list):  # fmt: skip
+            began = time.monotonic()
+            with pytest.raises(StoreError) as caught:
+                call()
+            assert time.monotonic() - began < 2
+            assert "hush" not in str(caught.value)
+        with pytest.raises(StoreError):
+            approvals.close()
+
+
 def test_instance_ids_are_file_names(place, clock):
     for bad in ("../x", "a/b", "a" * 65, ".", ".."):
         with pytest.raises(ValueError):
