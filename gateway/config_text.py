@@ -14,6 +14,9 @@ version = 1
 state = "state"              # journals, logs, tickets, approvals
 policy = "policy.toml"       # the rules
 workers = 1                  # processes that share the listeners
+#store = "postgresql://wirewarden@db.internal/audit"   # several gateways: one index, one list of
+#                            # approvals, one of legal holds; its password in libpq's passfile
+#recordings = "s3://audit/logs"   # where `recorder upload` copies finished Logs
 
 [recording]
 durability = "os"            # "os": survives a killed gateway; "disk": a power cut too
@@ -35,6 +38,11 @@ epoch = "1h"                 # how long a key signs before it is erased
 #tsa = "https://tsa.example.com"            # time-stamps them (RFC 3161)
 #tsa_ca = "tsa-ca.pem"
 anchor = "60s"               # how often they are asked at most
+
+#[retention]                 # see `recorder prune`, `recorder upload --free`
+#keep = "90d"                # at least so long
+#delete_after = "400d"       # at most so long
+#keep_local = "14d"          # so long here, too, once the object store has it
 
 [limits]
 connections = 1000           # in each worker
