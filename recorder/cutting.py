@@ -20,7 +20,7 @@ from recorder.errors import FormatError
 from recorder.framing import Framed
 from recorder.header import header_of
 from recorder.log_reader import End, LogFile
-from recorder.log_writer import LogWriter, settle
+from recorder.log_writer import LogWriter, settle_anew
 from recorder.state import log_path, part_path
 from recorder.tally import Tally
 from recorder.verify import INCOMPLETE, OK, verify
@@ -280,7 +280,7 @@ class _Cutter:
                     and log.end is not None
                     and log.header == header
                 ):
-                    settle([path])
+                    settle_anew(path)
                     return Before(self._part, log.header, log.end, log.root)
             finally:
                 log.close()

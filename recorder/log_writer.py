@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import struct
 from collections.abc import Iterable
 from pathlib import Path
@@ -69,6 +70,20 @@ def settle(paths: Iterable[Path]) -> None:
     for directory in directories:
         if directory.is_dir():
             fsync_directory(directory)
+
+
+def settle_anew(path: Path) -> None:
+    """Make a Log that another process wrote durable, by a copy of it: an fsync of it may have
+    failed, which is told once; the next one would succeed and mean nothing. Raises
+    ``OSError``."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with open(path, "rb") as old, open(temporary, "wb") as new:
+        shutil.copyfileobj(old, new, 1 << 20)
+        new.flush()
+        os.fchmod(new.fileno(), os.fstat(old.fileno()).st_mode & 0o777)
+        os.fsync(new.fileno())
+    os.rename(temporary, path)
+    settle([path])
 
 
 class LogWriter:

@@ -2,7 +2,8 @@
 notary with its ledger, approvals, the index, and people who hold and prune, all at once.
 
 Arguments: state directory, a file for what was promised (on another disk), mode (``os``
-or ``disk``), seconds, seed. Each line promised is a JSON list that begins with what and the
+or ``disk``), seconds, seed, and ``tolerant`` where the disk fails: then what says so is no
+trouble. Each line promised is a JSON list that begins with what and the
 time (CLOCK_MONOTONIC, nanoseconds) *after* it was promised, or before it may begin to go:
 
     ["acked", at, session, bytes of the client, bytes of the upstream, ended]
@@ -21,6 +22,7 @@ import random
 import sys
 import threading
 import time
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -37,14 +39,24 @@ from gateway.identity.tickets import Tickets
 from gateway.notary import Notary
 from gateway.policy.principal import Principal
 from gateway.policy.verdicts import ApprovalNeed
+from gateway.store import StoreError
 from gateway.world import World
 from protocols.wire import Mark, Move, Side, Span
-from recorder.holds import lift_hold, put_hold
+from recorder.errors import RecorderError
+from recorder.evidence.ledger import LedgerError
+from recorder.holds import HoldError, lift_hold, put_hold
 from recorder.index.answer import Answer
+from recorder.index.database import DatabaseTrouble
 from recorder.index.wanted import Wanted
 from recorder.journal import Journal
 from recorder.prune import Pruning
 from recorder.retention import Retention
+from recorder.tombstones import TombstoneError
+
+FAILURES = (
+    OSError, RecorderError, StoreError, LedgerError, HoldError, TombstoneError, DatabaseTrouble
+)  # fmt: skip
+"""How those who use these things are told that the disk failed."""
 
 # What takes seconds, so that a power cut seldom meets it, is to be met often.
 recorder.seal._SETTLE = 0.3
@@ -57,7 +69,8 @@ PRUNED = 5  # every fifth session may be pruned once it has ended
 class Life:
     """One process: everything that it does, and what it promised meanwhile."""
 
-    def __init__(self, state: Path, promises: str, seed: int) -> None:
+    def __init__(self, state: Path, promises: str, seed: int, tolerant: bool) -> None:
+        self.tolerant = tolerant
         self.state = state
         self.seed = seed
         self.over = threading.Event()
@@ -78,17 +91,20 @@ class Life:
                 try:
                     step(turn)
                 except BaseException as error:
-                    self.trouble.append(error)
-                    raise
+                    if not self.tolerant or not isinstance(error, FAILURES):
+                        self.trouble.append(error)
+                        raise
 
         self.threads.append(threading.Thread(target=run))
 
     # ---- who does something ------------------------------------------------------
 
     def tick(self, turn: int) -> None:
-        self.notary.tick(self.journal)
+        self.notary._tick_safely(self.journal)
         ledger = self.notary._ledger
-        assert ledger is not None
+        if self.notary.failed or ledger is None:
+            assert self.tolerant, self.notary.failed
+            return
         if turn % 10 == 0:
             ledger.rotate()
         self.promise("published", ledger.checkpoint.size, ledger.checkpoint.root.hex())
@@ -102,11 +118,12 @@ class Life:
 
     def prune(self, turn: int) -> None:
         """Reads the index, so that it is caught up as well."""
-        tomorrow = datetime.now(UTC) + timedelta(days=1)
-        pruning = Pruning(
-            self.state, Retention(), "auto", delete_after=timedelta(0), now=tomorrow
-        )  # fmt: skip
         lines = list(Answer(self.state, Wanted(), print).lines())
+        # After the list: what it has as ended may still be in the journal by then.
+        pruning = Pruning(
+            self.state, Retention(), "auto", delete_after=timedelta(0),
+            now=datetime.now(UTC) + timedelta(days=1),
+        )  # fmt: skip
         chosen = [line for line in lines if int(line.session[1:]) % PRUNED == 0]
         for choice in pruning.choices(chosen):
             if choice.delete:
@@ -163,9 +180,9 @@ class Life:
         if self.trouble:
             os._exit(1)
         if rng.random() < 0.5:
-            self.journal.close()
-            self.notary.close()
-            self.approvals.close()
+            for close in (self.journal.close, self.notary.close, self.approvals.close):
+                with suppress(*FAILURES if self.tolerant else ()):
+                    close()
         # Else it dies like this: what it has in hand is lost.
         os._exit(0)
 
@@ -194,17 +211,21 @@ class Life:
                     log.end("closed", "done")
                     del logs[session]
                 acks.append((session, *offsets, ended))
-            self.journal.flush()
-            if mode == "disk":
-                assert self.journal.sync() == self.journal.written
+            try:
+                self.journal.flush()
+                if mode == "disk":
+                    assert self.journal.sync() == self.journal.written
+            except RecorderError:
+                assert self.tolerant
+                return
             for ack in acks:
                 self.promise("acked", *ack)
             time.sleep(0.002)
 
 
 def main() -> None:
-    state, promises, mode, seconds, seed = sys.argv[1:]
-    Life(Path(state), promises, int(seed)).live(mode, float(seconds))
+    state, promises, mode, seconds, seed, *tolerant = sys.argv[1:]
+    Life(Path(state), promises, int(seed), bool(tolerant)).live(mode, float(seconds))
 
 
 if __name__ == "__main__":
