@@ -40,6 +40,10 @@ from recorder.records import CommandEntry, Event
 from recorder.render import Printer, one_line
 
 DIFFERS = 5
+_STRICT = (Verdict.ALLOW, Verdict.MASK, Verdict.HOLD, Verdict.BLOCK)
+_VALUES = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b|\b[0-9a-f]{7,64}\b")
+_GROUPS = 100_000
+"""That many at most are kept apart; further ones are told one by one."""
 _BINARY = re.compile(r"([A-Za-z0-9_.]+):((?:[0-9a-f]{2})*)")
 _GIT_UNKNOWN = ("paths", "authors", "committers", "pack_bytes", "objects", "largest_file",
                 "secrets", "secret_paths", "symlinks", "submodules", "push_options")  # fmt: skip
@@ -85,6 +89,21 @@ class Judged:
 
 
 @dataclass(slots=True)
+class Group:
+    """Commands that would fare alike; ``first`` is one of them."""
+
+    first: Judged
+    count: int = 0
+    sessions: set[str] = field(default_factory=set)
+
+    @property
+    def order(self) -> tuple[int, int, str]:
+        """What would be let through that was not comes first, then what is most."""
+        opens = _STRICT.index(self.first.new) < _STRICT.index(self.first.old)
+        return (0 if opens else 1, -self.count, self.first.text)
+
+
+@dataclass(slots=True)
 class Sums:
     sessions: int = 0
     commands: int = 0
@@ -93,6 +112,7 @@ class Sums:
     unread: list[str] = field(default_factory=list)
     ways: Counter[str] = field(default_factory=Counter)
     rules: Counter[str] = field(default_factory=Counter)
+    groups: dict[tuple[object, ...], Group] = field(default_factory=dict)
 
 
 def add(actions: argparse._SubParsersAction[argparse.ArgumentParser], usual: Path) -> None:
@@ -113,6 +133,9 @@ def add(actions: argparse._SubParsersAction[argparse.ArgumentParser], usual: Pat
     for option in action._actions:
         if option.dest == "run":  # what runs a command of ours goes by that name
             option.dest = "of_run"
+    action.add_argument("--summary", action="store_true",
+        help="tell of commands that differ in values only, and would fare alike, as one: first "
+        "what would be let through that was not, then the most frequent")  # fmt: skip
     action.add_argument("--all", action="store_true", help="tell of commands judged alike too")
     action.add_argument("--json", action="store_true", help="one JSON object per line")
     action.set_defaults(run=run)
@@ -144,6 +167,7 @@ def run(arguments: argparse.Namespace) -> int:
             sums.unread.append(f"{name}: {error}")
         finally:
             recording.close()
+    _tell_groups(out, arguments, sums)
     _sum_up(out, arguments, policy, sums)
     if sums.unread:
         return 1
@@ -283,6 +307,8 @@ def _tell(out: Printer, arguments: argparse.Namespace, found: Judged, sums: Sums
         sums.changed += 1
         sums.ways[f"{found.old} -> {found.new}"] += 1
         sums.rules.update(found.new_rules)
+    if arguments.summary and _grouped(found, sums):
+        return
     if arguments.json:
         out.json("policy-replay-item", found.as_dict())
         return
@@ -299,6 +325,43 @@ def _tell(out: Printer, arguments: argparse.Namespace, found: Judged, sums: Sums
                  f"{', '.join(found.masks[1]) or 'none'}")  # fmt: skip
     if found.reason:
         out.line(f"    {one_line(found.reason, 200)}")
+
+
+def _grouped(found: Judged, sums: Sums) -> bool:
+    """Taken into a group. False when there are too many."""
+    key = (_VALUES.sub("?", found.text), found.target, found.old, found.old_rules, found.new,
+           found.new_rules, found.masks, found.same_policy)  # fmt: skip
+    group = sums.groups.get(key)
+    if group is None:
+        if len(sums.groups) >= _GROUPS:
+            return False
+        group = sums.groups[key] = Group(found)
+    group.count += 1
+    group.sessions.add(found.session)
+    return True
+
+
+def _tell_groups(out: Printer, arguments: argparse.Namespace, sums: Sums) -> None:
+    for group in sorted(sums.groups.values(), key=lambda group: group.order):
+        first = group.first
+        if arguments.json:
+            told = first.as_dict()
+            names = ("old", "new", "reason", "text", "target", "session",
+                     "by_what_is_not_on_record")  # fmt: skip
+            out.json("policy-replay-group", {
+                "count": group.count, "sessions": len(group.sessions),
+                **{name: told[name] for name in names},
+            })  # fmt: skip
+            continue
+        way = str(first.new) if first.old == first.new else f"{first.old} → {first.new}"
+        style = {Verdict.BLOCK: "red", Verdict.ALLOW: "green"}.get(first.new, "yellow")
+        rules = f"({', '.join(first.old_rules)}) → ({', '.join(first.new_rules)})"
+        sure = "  by what is not on record" if first.changed and first.same_policy else ""
+        out.line(f"{group.count:>7} in {len(group.sessions)} sessions  {out.paint(way, style)}  "
+                 f"{one_line(rules)}{sure}")  # fmt: skip
+        out.line(f"        on {one_line(first.target)}: {one_line(first.text, 160)}")
+        if first.reason:
+            out.line(f"        {one_line(first.reason, 200)}")
 
 
 def _sum_up(out: Printer, arguments: argparse.Namespace, policy: Policy, sums: Sums) -> None:

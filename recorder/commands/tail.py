@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import time
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from recorder.live import live_sessions
 from recorder.reader import Recording, decoded, open_recording
 from recorder.records import StoredSpan
 from recorder.render import Printer, one_line
+from recorder.state import LOG_SUFFIX, log_path, session_of, sessions_directory
 from recorder.timeline import line, objects
 
 EVERY = 0.25
@@ -91,18 +93,37 @@ def run(args: argparse.Namespace) -> int:
             watch.look(_again(state, session))
         return OK
     first = True
+    known = _recent(state)  # over before we came
     while True:
         live = list(live_sessions(state / "journal"))
         names = {str(s.header["session"]) for s in live}
         for recording in live:
-            if str(recording.header["session"]) not in watch.over:
+            if first and recording.peek_end() is not None:
+                watch.over.add(str(recording.header["session"]))  # still in the journal
+            elif str(recording.header["session"]) not in watch.over:
                 watch.look(recording, max(0, args.n) if first else None)
         for session in set(watch.seen) - names - watch.over:
             _finish(watch, state, session)
+        # A session may begin and end between two looks: of that there is only its Log.
+        logs = _recent(state)
+        for session in sorted(logs - known - names - set(watch.seen)):
+            _finish(watch, state, session)
+        known |= logs
         first = False
         if not args.follow:
             return OK
         time.sleep(EVERY)
+
+
+def _recent(state: Path) -> set[str]:
+    """Sessions with Logs that began today or yesterday (UTC)."""
+    now = time.time_ns()
+    found = set()
+    for wall in (now, now - 86_400 * 10**9):
+        folder = log_path(sessions_directory(state), "x", wall).parent
+        with contextlib.suppress(OSError):
+            found |= {session_of(path) for path in folder.glob(f"[!.]*{LOG_SUFFIX}")}
+    return found
 
 
 def _finish(watch: _Watch, state: Path, session: str) -> None:
@@ -111,6 +132,8 @@ def _finish(watch: _Watch, state: Path, session: str) -> None:
         watch.look(_again(state, session))
     except (UnknownSessionError, FormatError):
         pass  # between journal and Log: the next look finds it
+    except OSError:
+        pass  # deleted meanwhile
 
 
 def _again(state: Path, session: str) -> Recording:

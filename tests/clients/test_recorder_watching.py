@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
@@ -118,6 +119,27 @@ def test_tail_follows_what_is_on_record(gate: Stack) -> None:
     texts = [v["text"] for v in told if v["event"] == "command"]
     assert texts == ["SELECT 'before'", "SELECT 'while it is watched'"]
     assert told[-1]["event"] == "end"
+
+
+def test_tail_of_all_tells_of_sessions_too_short_to_be_seen_open(gate: Stack) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "recorder.cli", "tail", "-f", "--json"],
+        stdout=subprocess.PIPE, text=True, env=os.environ | {"WIREWARDEN_STATE": str(gate.state)},
+    )  # fmt: skip
+    try:
+        time.sleep(1.5)
+        texts = [f"SELECT 'short {n}'" for n in range(8)]
+        for text in texts:
+            with gate.connect("shop") as c:
+                c.execute(text)
+        wait_sealed(gate)
+        time.sleep(1)
+    finally:
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=20)
+    told: list[dict[str, Any]] = [json.loads(line) for line in out.splitlines()]
+    assert [v["text"] for v in told if v["event"] == "command"] == texts  # each once
+    assert len([v for v in told if v["event"] == "end"]) == len(texts)
 
 
 def test_diff(gate: Stack, direct: Any) -> None:

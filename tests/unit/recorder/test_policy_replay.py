@@ -73,6 +73,34 @@ def test_what_changes_is_told_with_both_verdicts(
     assert told[-1]["ways"] == {"allow -> block": 1}
 
 
+def test_a_summary_tells_what_fares_alike_as_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    journal = make_journal(tmp_path / "state", World(), sealer=True)
+    for number in range(3):
+        log = journal.open(header(ULIDS[number]))
+        log.event("identity", {"subject": "ci", "kind": "ci", "groups": {"dev"}, "tags": {}})
+        log.event("destination", {"target": "prod-db"})
+        for n in range(4):
+            text = f"select a from t where id = {number}{n} and s = 'it''s {n}'"
+            log.command(n, "run", text, Verdict.BLOCK, ("no",), "", "old")
+            log.command(9, "run", f"drop table t{n}", Verdict.ALLOW, ("all",), "", "old")
+            log.command(8, "run", "drop table u", Verdict.ALLOW, ("all",), "", "old")
+        log.end("closed", "done")
+        journal.flush()
+    journal.close()
+    code, told = replayed(tmp_path / "state", POLICY, capsys, "--summary")
+    assert code == 5
+    groups = [g for g in told if g["schema"] == "wirewarden.policy-replay-group/1"]
+    # What would be let through now comes first; t0 to t3 are names, not values.
+    assert [(g["count"], g["sessions"], g["old"]["verdict"], g["new"]["verdict"])
+            for g in groups] == [(12, 3, "block", "allow"), (12, 3, "allow", "block"),
+                                 *[(3, 3, "allow", "block")] * 4]  # fmt: skip
+    assert groups[0]["text"] == "select a from t where id = 00 and s = 'it''s 0'"
+    assert groups[1]["text"] == "drop table u"
+    assert told[-1]["changed"] == 36
+
+
 def test_sessions_can_be_named_or_chosen(state: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for options in (("--session", ULIDS[0]), ("--run", "run-dev"), ("--principal", "ci-dev")):
         code, told = replayed(state, POLICY, capsys, *options)
