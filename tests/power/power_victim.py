@@ -157,14 +157,12 @@ class Life:
 
     def live(self, mode: str, seconds: float) -> None:
         rng = random.Random(self.seed)
-        self.notary = Notary(EvidenceConfig(), self.state, World())
-        self.notary.policy(f"policy {self.seed}")
-        self.journal = Journal(
-            self.state, gateway="g", clock=time.monotonic_ns, wall=time.time_ns,
-            chance=os.urandom, segment_bytes=1 << 18, ballast_bytes=1 << 16, low=0, critical=0,
-            part_size=rng.choice((40_000, 1 << 24)), part_seconds=0.4,
-        )  # fmt: skip
-        self.approvals = Approvals(self.state / "approvals.db", instance=f"gateway{self.seed}")
+        try:
+            self._begin(rng)
+        except FAILURES:
+            if not self.tolerant:
+                raise
+            os._exit(0)  # it says why, and does not start
         for often, what in ((0.03, self.tick), (0.05, self.hold), (0.2, self.prune)):
             self.every(often, what)
         self.tickets = Tickets(self.state, World())
@@ -185,6 +183,16 @@ class Life:
                     close()
         # Else it dies like this: what it has in hand is lost.
         os._exit(0)
+
+    def _begin(self, rng: random.Random) -> None:
+        self.notary = Notary(EvidenceConfig(), self.state, World())
+        self.notary.policy(f"policy {self.seed}")
+        self.journal = Journal(
+            self.state, gateway="g", clock=time.monotonic_ns, wall=time.time_ns,
+            chance=os.urandom, segment_bytes=1 << 18, ballast_bytes=1 << 16, low=0, critical=0,
+            part_size=rng.choice((40_000, 1 << 24)), part_seconds=0.4,
+        )  # fmt: skip
+        self.approvals = Approvals(self.state / "approvals.db", instance=f"gateway{self.seed}")
 
     def _record(self, rng: random.Random, mode: str, end: float) -> None:
         logs: dict[int, Any] = {}
