@@ -150,7 +150,9 @@ def questions(count: int) -> tuple[dict[str, tuple[Wanted, int]], dict[str, tupl
         "select --principal": (Wanted(pattern=Pattern("select"), principal="repo-9@ci"), 50),
         "--verdict block": (Wanted(verdict="block"), 50),
         "--verdict block --run": (Wanted(verdict="block", run=rare), 0),
-        "a|b (no text to look up)": (Wanted(pattern=Pattern("users|orders")), 50),
+        "users|orders (two common words)": (Wanted(pattern=Pattern("users|orders")), 50),
+        "ledger|nothing (rare words)": (Wanted(pattern=Pattern("ledger|nothing")), 0),
+        "no text to look up: u.?r.s, common": (Wanted(pattern=Pattern("u.?e.s")), 50),
     }  # fmt: skip
     return sessions, items
 

@@ -39,9 +39,9 @@ class Database(Protocol):
     def drop_text(self, page: int, text: Callable[[], str]) -> None:
         """And no more. ``text`` gives what was put."""
 
-    def text_source(self, grams: Sequence[str]) -> tuple[str, str, list[object]]:
+    def text_source(self, grams: Sequence[Sequence[str]]) -> tuple[str, str, list[object]]:
         """A table expression named ``g``, a condition and its arguments, that give ``g.id``
-        for the pages whose text has all of ``grams``."""
+        for the pages whose text has all of one of ``grams``."""
 
     def empty(self) -> None:
         """Forget everything that it holds."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 MOST = 24
 """Groups asked for at once. More narrow little, and cost a look each."""
+_BRANCHES = 8
 _CLASSES = "dDwWsSbBAz"
 _WORD = re.compile(r"\w+")
 
@@ -24,15 +25,17 @@ def words(text: str) -> list[str]:
     return _WORD.findall(folded(text))
 
 
-def groups(literals: Iterable[str]) -> tuple[str, ...]:
-    """Groups of three that a text has which has all of ``literals`` (folded)."""
+def groups(literals: Iterable[str], branches: int = 1) -> tuple[str, ...]:
+    """Groups of three that a text has which has all of ``literals`` (folded); fewer where there
+    are several ``branches`` to ask for."""
+    most = max(3, MOST // max(1, branches))
     found = dict.fromkeys(
         literal[at : at + 3] for literal in literals for at in range(len(literal) - 2)
     )
     every = [*found]
-    if len(every) <= MOST:
+    if len(every) <= most:
         return tuple(every)
-    return tuple(every[number * len(every) // MOST] for number in range(MOST))
+    return tuple(every[number * len(every) // most] for number in range(most))
 
 
 def literals(pattern: str, ignore_case: bool = False) -> tuple[str, ...]:
@@ -78,6 +81,36 @@ def literals(pattern: str, ignore_case: bool = False) -> tuple[str, ...]:
         # Beyond ASCII, tables of what is the same letter differ with their versions.
         found = [part for text in found for part in re.split(r"[^\x00-\x7f]+", text)]
     return tuple(folded(text) for text in found if text)
+
+
+def branches(pattern: str, ignore_case: bool = False) -> tuple[tuple[str, ...], ...]:
+    """Whatever matches ``pattern`` has all the ``literals`` of one of these. None at all where
+    one of them is without any, or they are too many."""
+    while (
+        pattern.startswith("(") and "(?" not in pattern and _after_group(pattern, 1) == len(pattern)
+    ):
+        pattern = pattern[1:-1]
+    parts = [pattern] if "(?" in pattern or "\\Q" in pattern else _split(pattern)
+    found = tuple(literals(part, ignore_case) for part in parts)
+    return found if len(found) <= _BRANCHES and all(found) else ()
+
+
+def _split(pattern: str) -> list[str]:
+    """At the alternatives of its outermost level; whole where it is beyond us."""
+    parts, start, at = [], 0, 0
+    while at < len(pattern):
+        char = pattern[at]
+        at += 1
+        if char == "\\":
+            at += 1
+        elif char in "[(":
+            at = _after_class(pattern, at) if char == "[" else _after_group(pattern, at)
+            if not at:
+                return [pattern]
+        elif char == "|":
+            parts.append(pattern[start : at - 1])
+            start = at
+    return [*parts, pattern[start:]]
 
 
 def _after_class(pattern: str, at: int) -> int:

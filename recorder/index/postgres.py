@@ -113,9 +113,10 @@ class PostgresDatabase:
         """See ``Database``."""
         self.run("delete from gram where id = ?", [(page,)])
 
-    def text_source(self, grams: Sequence[str]) -> tuple[str, str, list[object]]:
+    def text_source(self, grams: Sequence[Sequence[str]]) -> tuple[str, str, list[object]]:
         """See ``Database``."""
-        return "(select id from gram where grams @> ?::integer[]) g", "", [numbers(grams)]
+        either = " or ".join(["grams @> ?::integer[]"] * len(grams))
+        return f"(select id from gram where {either}) g", "", [numbers(every) for every in grams]
 
     def empty(self) -> None:
         """See ``Database``."""

@@ -167,34 +167,36 @@ class Search:
     # -- with one ----------------------------------------------------------
 
     def _indexed(self, index: Index) -> Iterator[Found]:
-        wanted = self.wanted
-        every: Iterator[tuple[int, Kept, list[int] | None]]
-        if not wanted.about_items:
-            every = ((kept.id, kept, None) for kept in index.sessions(wanted, self.newest_first))
-        else:
+        every: Iterator[tuple[Kept, Iterator[Item]]]
+        if self.wanted.about_items:
             every = self._paged(index)
-        for _, some in groupby(every, key=lambda found: found[0] >> 21):
+        else:
+            every = ((kept, iter(())) for kept in index.sessions(self.wanted, self.newest_first))
+        for _, some in groupby(every, key=lambda found: found[0].id >> 21):
             together = []
-            for _, kept, pages in some:
-                found = self._kept(index, kept, pages)
+            for kept, chosen in some:
+                found = self._kept(index, kept, chosen)
                 if found is not None:
                     together.append(found)
             yield from sorted(together, key=lambda f: f.order, reverse=self.newest_first)
 
-    def _paged(self, index: Index) -> Iterator[tuple[int, Kept, list[int] | None]]:
-        chosen = index.pages(self.wanted, self.newest_first)
-        for _, together in groupby(chosen, key=lambda found: found[0] >> 21):
+    def _paged(self, index: Index) -> Iterator[tuple[Kept, Iterator[Item]]]:
+        """Sessions with items that are wanted. These are looked at first: to look at the
+        session, and at its file, costs more than a page."""
+        pages = index.pages(self.wanted, self.newest_first)
+        for _, together in groupby(pages, key=lambda found: found[0] >> 21):
             by_session: dict[int, list[tuple[int, int]]] = {}
             for page, session, first in together:
                 by_session.setdefault(session, []).append((first, page))
-            for session, pages in by_session.items():
-                kept = index.session(session)
-                if kept is not None:
-                    pages.sort(reverse=self.newest_first)
-                    yield session, kept, [page for _, page in pages]
+            for session, places in by_session.items():
+                places.sort(reverse=self.newest_first)
+                chosen = self._items(index, [page for _, page in places])
+                one = next(chosen, None)
+                kept = None if one is None else index.session(session)
+                if one is not None and kept is not None:
+                    yield kept, chain([one], chosen)
 
-    def _kept(self, index: Index, kept: Kept, pages: list[int] | None) -> Found | None:
-        wanted = self.wanted
+    def _kept(self, index: Index, kept: Kept, chosen: Iterator[Item]) -> Found | None:
         facts = kept.facts(self.state, index.home)
         if kept.home == index.home:
             path = self.state / kept.place
@@ -205,17 +207,16 @@ class Search:
             except FileNotFoundError:
                 self.stale.add(kept.place)
                 return None
-        if not wanted.session(facts.line):
-            return None
-        if not wanted.about_items:
-            return Found(facts, iter(()))
-        chosen = self._items(index, pages or [])
-        first = next(chosen, None)
-        return None if first is None else Found(facts, chain([first], chosen))
+        return Found(facts, chosen) if self.wanted.session(facts.line) else None
 
     def _items(self, index: Index, pages: list[int]) -> Iterator[Item]:
+        wanted = self.wanted
         for some in index.items(pages):
-            chosen = [item for item in some if self.wanted.item(item)]
+            if wanted.pattern is not None and not wanted.pattern.may_be_in(
+                text for item in some for text in item.texts()
+            ):
+                continue
+            chosen = [item for item in some if wanted.item(item)]
             yield from reversed(chosen) if self.newest_first else chosen
 
 

@@ -113,11 +113,14 @@ class SqliteDatabase:
             sql = "insert into gram(gram, rowid, text) values ('delete', ?, ?)"
             self._db.execute(sql, (page, text()))
 
-    def text_source(self, grams: Sequence[str]) -> tuple[str, str, list[object]]:
+    def text_source(self, grams: Sequence[Sequence[str]]) -> tuple[str, str, list[object]]:
         """See ``Database``."""
-        quoted = ('"' + gram.replace('"', '""') + '"' for gram in grams)
         source = "(select rowid as id from gram where gram match ?) g"
-        return source, "", [" AND ".join(quoted)]
+        return (
+            source,
+            "",
+            [" OR ".join(f"({' AND '.join(map(_quoted, every))})" for every in grams)],
+        )
 
     def empty(self) -> None:
         """See ``Database``."""
@@ -136,3 +139,7 @@ class SqliteDatabase:
     def close(self) -> None:
         """See ``Database``."""
         self._db.close()
+
+
+def _quoted(gram: str) -> str:
+    return '"' + gram.replace('"', '""') + '"'

@@ -4,7 +4,7 @@ what is said here decides, so that answers are the same without one."""
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -13,10 +13,12 @@ from typing import Any
 import re2
 
 from recorder.catalog import VERDICT_NAMES, Line
-from recorder.index.grams import folded, groups, literals, words
+from recorder.index.grams import branches, folded, groups, words
 from recorder.index.items import Item
 from recorder.records import CommandEntry, Event
 
+_EDGES = re.compile(r"[\^$]|\\[AzBC]")
+"""In a pattern: what may ask for the beginning or the end of a text."""
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -31,14 +33,28 @@ class Pattern:
             self._compiled = re2.compile(re2.escape(source) if fixed else source, options)
         except re2.error as error:
             raise ValueError(f"not a pattern: {error}") from None
-        self.literals = (folded(source),) if fixed else literals(source, ignore_case)
+        self.branches = ((folded(source),),) if fixed else branches(source, ignore_case)
+        """What matches has all the texts of one of these in it; () where that is not known."""
         if fixed and ignore_case and not source.isascii():
-            self.literals = ()
+            self.branches = ()
+        self._joins = fixed or _EDGES.search(source) is None
 
     def found_in(self, texts: Collection[str]) -> bool:
         """Whether one of ``texts`` matches."""
+        if len(texts) > 1 and not self.may_be_in(texts):
+            return False
         search = self._compiled.search
-        return any(search(text.encode("utf-8", "replace").decode()) for text in texts)
+        return any(search(_searched(text)) for text in texts)
+
+    def may_be_in(self, texts: Iterable[str]) -> bool:
+        """Whether one of many may match: one search over all of them, as a search for each
+        costs more by itself. Errs towards yes: what says where a text begins or ends is told
+        by a search of each alone."""
+        return not self._joins or bool(self._compiled.search(_searched("\n".join(texts))))
+
+
+def _searched(text: str) -> str:
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 class Words:
@@ -133,11 +149,12 @@ class Wanted:
         )
 
     @cached_property
-    def grams(self) -> tuple[str, ...]:
-        """What the text of such an item has in it."""
-        found = list(self.text.literals) if self.text else []
-        found += self.pattern.literals if self.pattern else ()
-        return groups(found)
+    def grams(self) -> tuple[tuple[str, ...], ...]:
+        """The text of such an item has all of one of these in it; () where that is not known."""
+        words = self.text.literals if self.text else []
+        either = self.pattern.branches if self.pattern else ()
+        found = [groups([*words, *branch], len(either)) for branch in either or ((),)]
+        return tuple(found) if all(found) else (groups(words),) if groups(words) else ()
 
     def marks(self) -> Iterator[tuple[str, str]]:
         """The marks (``marks_of``) that such a session has."""

@@ -37,6 +37,15 @@ audience = "{audience}"
 algorithms = ["ES256"]
 jwks = "{jwks}"
 kind = "person"
+[issuer.demo.claims]
+tags = {{ repo = "repository", env = "environment" }}
+"""
+MASKS = """
+[[rule]]
+id = "mail-is-masked"
+on = "sql.select"
+verdict = "mask"
+mask = [{ columns = "*.email", with = "redact" }]
 """
 
 
@@ -140,7 +149,7 @@ def fleet(pg: Server, tmp_path: Path) -> Iterator[Fleet]:
         extra = PEOPLE.format(iss=people.iss, audience=people.audience, jwks=people.jwks)
         folder = tmp_path / f"gateway{at + 1}"
         folder.mkdir()
-        stack = Stack(folder, pg, policy=holds(), extra=extra)
+        stack = Stack(folder, pg, policy=holds() + MASKS, extra=extra)
         stack.config_file.write_text(f'store = "{place}"\n' + stack.config_file.read_text())
         stack.people = people  # type: ignore[attr-defined]
         made.append(stack)
@@ -364,12 +373,19 @@ def test_a_gateway_starts_without_the_database(fleet: Fleet) -> None:
 
 def work(fleet: Fleet) -> tuple[dict[int, str], dict[str, Any]]:
     """Three sessions, two here and one there: the tokens of two, and what was held."""
-    token = {stack.port: stack.token(f"agent-{stack.port}") for stack in (fleet.one, fleet.two)}
+    token = {
+        stack.port: stack.token(f"agent-{stack.port}", repository=f"org/app-{stack.port}")
+        for stack in (fleet.one, fleet.two)
+    }
     for number, stack in enumerate((fleet.one, fleet.two), 1):
         with stack.connect("shop", token[stack.port]) as connection:
             connection.execute(f"select {number} as told_at_gateway_{number}".encode())
             with pytest.raises(psycopg.Error):
                 connection.execute("truncate orders")
+            if stack is fleet.two:
+                assert connection.execute("select email from users").fetchone() != (
+                    "ada@example.com",
+                )
     waits = Held(fleet.one, CHANGE.format(901))
     asked = held(fleet.two)
     decide(fleet.two, "approve", asked["id"], dba(fleet.two), "-m", "fine")
@@ -392,28 +408,47 @@ def test_one_list_and_one_search(fleet: Fleet) -> None:
     assert answers[0] == answers[1]
 
 
+def own_list(stack: Stack, *words: str) -> list[str]:
+    """Sessions of that gateway alone: no configuration is named."""
+    done = stack.recorder("list", "--json", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    return [json.loads(line)["session"] for line in done.stdout.splitlines()]
+
+
 @pytest.mark.deep
 def test_every_filter_at_either(fleet: Fleet, pg: Server) -> None:
+    """In the shared index, in SQLite and without an index."""
     token, asked = work(fleet)
+    filters: dict[tuple[str, ...], int] = {
+        ("--principal", f"agent-{fleet.one.port}"): 1,
+        ("--group", "developers"): 3,
+        ("--run", "run-1"): 3,
+        ("--tag", f"repo=org/app-{fleet.two.port}"): 1,
+        ("--tag", "repo=other"): 0,
+        ("--target", "db", "--protocol", "postgres", "--database", "shop"): 3,
+        ("--status", "closed"): 3,
+        ("--denied",): 2,
+        ("--held",): 1,
+        ("--masked",): 2,
+        ("--approval", asked["id"]): 1,
+        ("--approval", "dana"): 1,
+        ("--approval", "consumed", "--rule", "changes", "--verdict", "hold"): 1,
+        ("--rule", "mail-is-masked"): 2,
+        ("--verdict", "block"): 2,
+        ("--verdict", "mask"): 2,
+        ("--since", "1h"): 3,
+        ("--until", "2020-01-01"): 0,
+        ("--text", "truncate ord*"): 2,
+        ("--regex", "told_at_gateway_[2]"): 1,
+        ("--regex", "truncate|email"): 2,
+    }
     for stack in (fleet.one, fleet.two):
-
-        def ask(*words: str, at: Stack = stack) -> int:
-            return len(fleet.found(at, "list", "--json", *words))
-
-        assert ask("--principal", f"agent-{fleet.one.port}") == 1
-        assert ask("--group", "developers") == 3
-        assert ask("--run", "run-1") == 3
-        assert ask("--target", "db", "--protocol", "postgres", "--database", "shop") == 3
-        assert ask("--denied") == 2
-        assert ask("--held") == 1
-        assert ask("--approval", asked["id"]) == 1
-        assert ask("--approval", "dana") == 1
-        assert ask("--rule", "changes") == 1
-        assert ask("--verdict", "block") == 2
-        assert ask("--since", "1h") == 3
-        assert ask("--until", "2020-01-01") == 0
-        assert ask("--text", "truncate ord*") == 2
-        assert ask("--regex", "told_at_gateway_[2]") == 1
+        own = {row["session"] for row in stack.sessions()}
+        for words, count in filters.items():
+            shared = [row["session"] for row in fleet.found(stack, "list", "--json", *words)]
+            assert len(shared) == count, words
+            local = [own_list(stack, *words, *more) for more in ((), ("--no-index",))]
+            assert local[0] == local[1] == [each for each in shared if each in own], words
     # Nothing that is secret is in what they share.
     with psycopg.connect(fleet.url) as db:
         tables = db.execute(

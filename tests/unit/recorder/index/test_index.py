@@ -41,7 +41,9 @@ def maybe(values: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 
 PATTERNS = ["select", "(?i)SELECT", "user", r"from users$", r"user_?s", "a{3,}", "[st]elect",
-            r"\.b", "S|x", "(sel)+ect 1", "stra.e", "", "nothing", "ected? ", r"wh\w"]  # fmt: skip
+            r"\.b", "S|x", "users|select", "(delete|drop) ",
+            "(insert|DELETE)", "^select|t$", r"\bwhy|Stra", "(sel)+ect 1", "stra.e", "",
+            "nothing", "ected? ", r"wh\w"]  # fmt: skip
 WANTED = st.builds(
     Wanted,
     principal=maybe(st.sampled_from([*WHO, "nobody"])),
@@ -151,7 +153,7 @@ def same_content(batches: list[list[dict[str, Any]]], gone: int) -> None:
 
 @given(
     st.sampled_from([*TEXTS, "selectselect", "aab", "SELECT 1.b"]),
-    st.text("abt.*+?()[]{}|\\^$seluſ1 2,-:", max_size=9),
+    st.text("abt|.*+?()[]{}|\\^$seluſ1 2,-:", max_size=9),
     st.booleans(),
 )
 @settings(max_examples=800, deadline=None)
@@ -164,17 +166,28 @@ def test_literals_are_in_whatever_matches(text: str, source: str, ignore_case: b
         return
     for candidate in (text, source, source.replace("\\", ""), "aabab t", "uses ſ 1"):
         if pattern.found_in([candidate]):
-            assert all(literal in folded(candidate) for literal in pattern.literals)
+            assert not pattern.branches or any(
+                all(literal in folded(candidate) for literal in branch)
+                for branch in pattern.branches
+            )
+            assert pattern.may_be_in(["x", candidate, "y z"])
 
 
 def test_literals_are_found_at_all() -> None:
-    assert Pattern(r"delete from (users|t) where id = \d+").literals == (
-        "delete from ",
-        " where id = ",
+    assert Pattern(r"delete from (users|t) where id = \d+").branches == (
+        ("delete from ", " where id = "),
     )
-    assert Pattern("DROP TABLE", fixed=True).literals == ("drop table",)
-    assert Pattern("a|b").literals == ()
-    assert Wanted(pattern=Pattern("users")).grams == ("use", "ser", "ers")
+    assert Pattern("DROP TABLE", fixed=True).branches == (("drop table",),)
+    assert Pattern("Users|(a|b)\\.c[|]d").branches == (("users",), (".c", "d"))
+    assert Pattern("(users|orders)").branches == (("users",), ("orders",))
+    for beyond in ("a*|users", "(?i)users|orders", "|".join(["users"] * 9), r"users|\Qa|b\E"):
+        assert Pattern(beyond).branches == ()
+    assert Wanted(pattern=Pattern("users")).grams == (("use", "ser", "ers"),)
+    assert Wanted(pattern=Pattern("users|ord")).grams == (("use", "ser", "ers"), ("ord",))
+    assert Wanted(pattern=Pattern("users|or")).grams == ()
+    both = Wanted(pattern=Pattern("users|ord"), text=Words("from"))
+    assert both.grams == (("fro", "rom", "use", "ser", "ers"), ("fro", "rom", "ord"))
+    assert Wanted(pattern=Pattern("or"), text=Words("from")).grams == (("fro", "rom"),)
 
 
 def run(capfd: pytest.CaptureFixture[str], state: Path, *words: str) -> tuple[int, str, str]:
