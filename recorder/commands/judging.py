@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from recorder import verify as checks
-from recorder.commands.opening import path_of_stdin
-from recorder.errors import ContradictionError, FormatError
+from recorder.commands.opening import path_of_stdin, place_of
+from recorder.errors import ContradictionError, FormatError, UnknownSessionError
 from recorder.evidence.anchors import Trust
 from recorder.evidence.glance import Unsure
 from recorder.evidence.judge import Judge, LedgerFault, has_ledger, unanchored
@@ -54,6 +54,12 @@ class Judging:
             kind = checks.INCOMPLETE if error.torn else checks.CORRUPT
             kind = checks.TAMPERED if isinstance(error, ContradictionError) else kind
             return checks.Verdict(kind, error.reason, name, error.offset, part=error.part)
+        except UnknownSessionError:
+            place = place_of(self.state, name)
+            if place == name:
+                raise
+            # Of another gateway that shares the index; its ledger is not here.
+            return checks.verify_file(Path(place))
         try:
             return self.of(recording)
         finally:

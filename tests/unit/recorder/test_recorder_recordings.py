@@ -22,6 +22,7 @@ from index_world import WALL, fresh, session_id, write
 from radosgw import Radosgw
 from s3_world import CUT, PASS, STRIP, SWALLOW, Crooked, crooked, moto
 from test_index import run, some
+from test_recorder_parts import NAME, recorded
 
 from gateway.demo.postgres import NoServer, Server
 from recorder.away import SUFFIX, away_of, note_of
@@ -454,6 +455,32 @@ def test_a_note_that_can_not_be_read_is_told(
     assert "can't be read" in err
 
 
+def test_a_session_in_parts_goes_and_is_read_whole(
+    here: Run, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recorded(tmp_path)
+    asked = [("show", NAME), ("verify", NAME), ("grep", "--json", "select 2"),
+             ("cat", NAME, "--leg", "upstream", "--side", "in"), ("list", "--json")]  # fmt: skip
+    before = [here(*words) for words in asked]
+    count = len(logs_of(tmp_path))
+    assert count > 2
+    code, out, err = here("upload", "--free", "--keep-local", "1h")
+    assert (code, err) == (0, "")
+    assert "freed 1 sessions" in out
+    assert logs_of(tmp_path) == []
+    assert len(bucket.listed()) == count
+    assert [here(*words) for words in asked] == before
+    # One part is missing in the store: what is before it can be read, and all is told.
+    lost = bucket.listed()[2]
+    kept = bucket.get(lost)
+    bucket.client.delete_object(Bucket=bucket.name, Key=lost)
+    assert here("verify", NAME)[0] == 1
+    bucket.put(lost, kept)
+    assert pruned(tmp_path) == [""]
+    assert bucket.listed() == []
+    assert not [*tmp_path.glob("sessions/*/*/*/*")]
+
+
 # -- deletion -----------------------------------------------------------------------
 
 
@@ -606,6 +633,9 @@ def test_another_gateways_session_is_shown(
             == here[1].replace("/tmp", "").splitlines()[:15]
         )
     assert "select 41 + 1" in run(capfd, two, "show", session_id(0))[1]
+    code, out, err = run(capfd, two, "verify", session_id(0))
+    assert (code, err) == (0, "")
+    assert "OK-UNANCHORED" in out
     # What its own gateway has freed is still found by the other.
     no_journal(one)
     assert "freed 1" in run(capfd, one, "upload", "--free", "--keep-local", "1h")[1]
