@@ -149,8 +149,12 @@ def hold(sock: socket.socket, writing: bool, seconds: float) -> tuple[bool, bool
     """Until it can be read (or written), for ``seconds`` at most."""
     if isinstance(sock, ssl.SSLSocket) and sock.pending():
         return True, writing
-    read, write, _ = select.select([sock], [sock] if writing else [], [], max(0.0, seconds))
-    return bool(read), bool(write)
+    # Not select(), which knows no descriptor above 1023.
+    waiting = select.poll()
+    waiting.register(sock, select.POLLIN | (select.POLLOUT if writing else 0))
+    found = sum(event for _, event in waiting.poll(max(0.0, seconds) * 1000))
+    ended = select.POLLHUP | select.POLLERR
+    return bool(found & (select.POLLIN | ended)), bool(found & (select.POLLOUT | ended))
 
 
 def chance(size: int) -> bytes:

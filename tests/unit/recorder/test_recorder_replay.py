@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import socket
 import struct
 import threading
@@ -11,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from recorder.commands.driving import Line, Pace, drive
+from recorder.commands.driving import Line, Pace, drive, hold
 from recorder.replay import engine
 from recorder.replay.compare import DEFAULT, MASKS, Comparer
 from recorder.replay.engine import Replay
@@ -289,6 +290,20 @@ def test_a_server_that_speaks_something_else() -> None:
 
     found = driven(serve)
     assert "no PostgreSQL" in found[0].note
+
+
+def test_descriptors_may_be_many() -> None:
+    ours, theirs = socket.socketpair()
+    try:
+        high = fcntl.fcntl(ours.fileno(), fcntl.F_DUPFD, 1100)
+    except OSError:
+        pytest.skip("no descriptor above 1023 is to be had here")
+    with ours, theirs, socket.socket(fileno=high) as far:
+        assert hold(far, True, 0.0) == (False, True)
+        theirs.sendall(b"x")
+        assert hold(far, False, 1.0) == (True, False)
+        theirs.close()
+        assert hold(far, False, 1.0)[0]
 
 
 def test_withheld_kinds_are_what_the_framer_says() -> None:
