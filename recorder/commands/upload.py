@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -81,11 +82,12 @@ def run(args: argparse.Namespace) -> int:
     if store is None:
         complain(f"no store is named: recordings in gateway.toml, or {recordings.URL}")
         return USAGE
-    while True:
-        code = once(args.dir, store, rules)
-        if not args.every:
-            return code
+    code = once(args.dir, store, rules)
+    while args.every:
+        sys.stdout.flush()
         time.sleep(args.every)
+        once(args.dir, store, rules)
+    return code
 
 
 def rules_of(config: Path | str | None, keep_local: timedelta | None) -> Retention:
@@ -98,14 +100,14 @@ def rules_of(config: Path | str | None, keep_local: timedelta | None) -> Retenti
 
 def once(state: Path, store: Recordings, rules: Retention | None) -> int:
     """One round."""
-    index = opened(state, complain)
-    if index is not None:
-        index.database.close()
-    work = Uploading(state, store, complain)
     copied: list[int] = []
     freed: list[int] = []
-    code = OK
+    code, trouble = OK, False
     try:
+        index = opened(state, complain)
+        if index is not None:
+            index.database.close()
+        work = Uploading(state, store, complain)
         store.probe()
         for size in work.copy():
             copied.append(size)
@@ -113,11 +115,12 @@ def once(state: Path, store: Recordings, rules: Retention | None) -> int:
             lines = Answer(state, Wanted(), complain).lines()
             for size in work.free(lines, rules, datetime.now(UTC)):
                 freed.append(size)
-    except (RecordingsError, HoldError) as error:
+        trouble = work.trouble
+    except (RecordingsError, HoldError, OSError) as error:
         complain(str(error))
         code = ERROR
     told = f"copied {len(copied)} files, {amount(sum(copied))}"
     if rules is not None:
         told += f"; freed {len(freed)} sessions, {amount(sum(freed))}"
     Printer().line(told)
-    return code or (DAMAGED if work.trouble else OK)
+    return code or (DAMAGED if trouble else OK)

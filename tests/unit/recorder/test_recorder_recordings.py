@@ -221,6 +221,25 @@ def test_two_uploaders_at_once(tmp_path: Path, bucket: Bucket) -> None:
     assert len(bucket.listed()) == 8
 
 
+def test_as_a_service(here: Run, tmp_path: Path, bucket: Bucket) -> None:
+    """Round after round, also behind one that failed."""
+    write(tmp_path, [some()])
+    bucket.between.judge = lambda method, path: (403, "AccessDenied")
+    words = ("upload", "--every", "1", "--dir", str(tmp_path))
+    with subprocess.Popen(
+        [sys.executable, "-m", "recorder.cli", *words], stdout=subprocess.PIPE, text=True
+    ) as serving:
+        try:
+            assert serving.stdout is not None
+            assert "copied 0 files" in serving.stdout.readline()
+            bucket.between.judge = lambda method, path: PASS
+            while "copied 1 files" not in serving.stdout.readline():
+                assert serving.poll() is None
+        finally:
+            serving.terminate()
+    assert len(bucket.listed()) == 1
+
+
 # -- stores and networks that fail ----------------------------------------------
 
 
