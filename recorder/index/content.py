@@ -23,6 +23,7 @@ from recorder.state import part_of, part_path
 
 PAGE_ITEMS = 64
 _PAGE_TEXT = 1 << 18
+_UNPACKED_MAX = 64 << 20  # a page has 64 items, none of which is above a record's 1 MiB
 _packer = records.packer()
 _compress = zstandard.ZstdCompressor(level=3, write_checksum=True)
 
@@ -90,6 +91,9 @@ def text_of(found: Iterable[Item]) -> str:
 
 def _unpack(body: bytes) -> Any:
     try:
+        # A frame says its size; what says more than a page can have must not be unpacked.
+        if not 0 <= zstandard.frame_content_size(body) <= _UNPACKED_MAX:
+            raise DamagedIndex("its bytes are damaged: they say that they are too many")
         raw = zstandard.ZstdDecompressor().decompress(body)
         return records.unpack(raw)
     except (zstandard.ZstdError, FormatError) as error:

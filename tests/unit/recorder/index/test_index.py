@@ -20,6 +20,7 @@ from index_world import RULES, SESSION, TEXTS, WALL, WHO, fresh, session_id, wri
 
 from recorder.cli import main
 from recorder.index.answer import Answer, opened, rebuilt
+from recorder.index.content import DamagedIndex, facts_of, items_of
 from recorder.index.wanted import Pattern, Wanted, Words
 
 QUIET = {"deadline": None, "suppress_health_check": list(HealthCheck)}
@@ -355,3 +356,12 @@ def test_what_makes_no_sense_is_refused(state: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["--dir", str(state), *words])
     assert error.value.code == 2
+
+
+def test_a_page_that_says_it_is_huge_is_not_unpacked() -> None:
+    """Four gigabytes in 14 bytes: found by fuzzing, as a MemoryError."""
+    frame = b"\x28\xb5\x2f\xfd\xa0" + (0xFFFFFFFF).to_bytes(4, "little") + bytes(5)
+    with pytest.raises(DamagedIndex):
+        items_of(frame)
+    with pytest.raises(DamagedIndex):
+        facts_of(frame, Path("x"))
