@@ -25,6 +25,9 @@ from recorder.evidence.notes import (
 from recorder.evidence.tiles import Tiles
 from recorder.evidence.watch import LedgerFault, Watch, check_checkpoint
 
+CLOCKS_DIFFER = 600_000_000_000
+"""Nanoseconds by which honest clocks may differ."""
+
 
 class Anchor(NamedTuple):
     """``size`` leaves existed at ``at`` (Unix nanoseconds), says ``by``."""
@@ -135,7 +138,19 @@ def check_anchor(
                 found.append(Anchor(size, token.at, f"time-stamping authority {token.signer}"))
             except TokenError as error:
                 doubts.append(f"its time stamp: {error}")
+    at = parse_checkpoint(note.text).at
+    doubts += [f"{ahead(at, seen.at)}, says {seen.by}" for seen in found if ahead(at, seen.at)]
     return found, doubts
+
+
+def ahead(at: int, seen: int) -> str:
+    """What is to be said of what is dated ``at`` and was there at ``seen`` (Unix nanoseconds);
+    "" for nothing. Others may see a thing long after it was made, but not before."""
+    if at <= seen + CLOCKS_DIFFER:
+        return ""
+    days, rest = divmod((at - seen) // 1_000_000_000, 86_400)
+    how = f"{days} days" if days else f"{rest // 60} minutes"
+    return f"the gateway's clock was {how} ahead"
 
 
 def read_cosignatures(text: str, lines: bytes, witness: str) -> tuple[int, str]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from recorder import verify as checks
 from recorder.catalog import instant
 from recorder.errors import FormatError
-from recorder.evidence.anchors import Anchor, Trust, anchors_for, anchors_of
+from recorder.evidence.anchors import Anchor, Trust, ahead, anchors_for, anchors_of
 from recorder.evidence.facts import header_digest
 from recorder.evidence.glance import Glance, Unsure
 from recorder.evidence.inbox import inbox_directory, ledger_directory, read_items, waiting
@@ -49,6 +50,8 @@ class Judge:
         else:
             self.watch = Watch(ledger_directory(state), trust.root, deep)
             self.anchors, self.doubts = anchors_of(self.watch, trust)
+            told = ahead(self.watch.checkpoint.at, time.time_ns())
+            self.doubts += [f"{told} of this one"] if told else []
         self._underway: set[str] | None = None
         self._deleting: set[str] = set()
 
@@ -100,7 +103,7 @@ class Judge:
                 anchors = self.anchors
                 if isinstance(self.watch, Glance):
                     anchors = anchors_for(self.watch, leaf, self._trust)
-                return self._noted(vouched(verdict, leaf, self.watch, anchors))
+                return self._noted(dated(vouched(verdict, leaf, self.watch, anchors), log, entry))
             if log.end is None:
                 return self._cut_off(verdict, entry, verdict.part)
             return self._not_there(verdict, entry)
@@ -250,6 +253,15 @@ def vouched(verdict: Verdict, index: int, watch: Watch | Glance, anchors: list[A
         status = checks.ANCHORED if verdict.status == checks.OK else verdict.status
         return replace(verdict, status=status, scope=scope)
     return replace(verdict, scope=f"{known}; {unanchored(watch, anchors)}")
+
+
+def dated(verdict: Verdict, log: LogFile | PartedLog, entry: Entry | None) -> Verdict:
+    """Says so where the ledger had a session before it began by its own clock."""
+    wall = log.header.get("wall")
+    if entry is None or entry.start is None or type(wall) is not int:
+        return verdict
+    told = ahead(wall, entry.start[1].at)
+    return replace(verdict, scope=f"{verdict.scope}; {told} when it began") if told else verdict
 
 
 def unanchored(watch: Watch | Glance, anchors: list[Anchor]) -> str:

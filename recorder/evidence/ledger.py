@@ -208,7 +208,11 @@ class Ledger:
 
     def rotate_if_due(self) -> bool:
         """Begin a new epoch when the present one is old enough."""
-        if self._wall() - self._epoch_began < self._epoch_seconds * 1e9:
+        now = self._wall()
+        # Where the clock went back, its age counts from there: a key that was made
+        # while the clock was a year ahead must not sign for a year.
+        self._epoch_began = min(self._epoch_began, now)
+        if now - self._epoch_began < self._epoch_seconds * 1e9:
             return False
         self.rotate()
         return True
