@@ -249,7 +249,7 @@ def proof(raw: bytes) -> None:
     """Two verifiers, one verdict."""
     verdict = check_proof(WORLD.log, raw, WORLD.trust)
     try:
-        second = independent_verifier.verify_proof(ROOT, WORLD.log.read_bytes(), raw)
+        second = independent_verifier.verify_proof(ROOT, [WORLD.log.read_bytes()], raw)
     except Exception:
         second = "bad"  # its main() takes whatever is thrown for that
     bad = verdict.status in ("CORRUPT", "TAMPERED", "UNKNOWN-KEY")
