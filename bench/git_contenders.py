@@ -194,11 +194,7 @@ class GitGateway(Gateway):
                 pin=server.host_key,
             )
         )
-        module = "bench.unrecorded" if self._durability == "unrecorded" else "gateway.cli"
-        self._launch(
-            [sys.executable, "-m", module, "serve", "-c", config],
-            lambda said: "gateway: ready" in said,
-        )
+        self.serve("bench.unrecorded" if self._durability == "unrecorded" else "gateway.cli")
         self.client = GitClient(
             folder / "client", host="127.0.0.1", port=port, user="agent",
             host_key=" ".join((folder / "host-key.pub").read_text().split()[:2]),

@@ -112,7 +112,14 @@ class Gateway(Process):
     """A gateway of any protocol. ``stop`` verifies all that was recorded since
     the start."""
 
+    through: tuple[str, ...] = ()
+    """A module that runs the gateway's within, and its arguments before that."""
     _kept: Path | None = None
+
+    def serve(self, module: str = "gateway.cli") -> None:
+        """Start it, with the configuration in its folder."""
+        words = [*self.through, module, "serve", "-c", str(self.folder / "gateway.toml")]
+        self._launch([sys.executable, "-m", *words], lambda said: "gateway: ready" in said)
 
     def keep(self, folder: Path) -> None:
         """Move its state there at the end, rather than to remove it."""
@@ -191,11 +198,7 @@ class Wirewarden(Gateway):
             masks=kind != "no masks",
             policy=self._policy,
         )
-        module = "bench.unrecorded" if kind == "unrecorded" else "gateway.cli"
-        self._launch(
-            [sys.executable, "-m", module, "serve", "-c", folder / "gateway.toml"],
-            lambda said: "gateway: ready" in said,
-        )
+        self.serve("bench.unrecorded" if kind == "unrecorded" else "gateway.cli")
 
     def _verified(self) -> Check:
         if self._kind != "unrecorded":
