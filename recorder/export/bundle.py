@@ -62,6 +62,7 @@ def bundle(  # noqa: PLR0917
         if second.is_file():
             made["independent_verifier.py"] = second.read_bytes()
     about = "the Log, as it lies in the gateway's state directory"
+    every = log if len(logs) == 1 else f"{log} {session}.p*.agr"
     listed = [f"    {name:33}  {'and its further parts' if n else about}"
               for n, name in enumerate(logs)]  # fmt: skip
     made["README.txt"] = _README.format(
@@ -70,7 +71,7 @@ def bundle(  # noqa: PLR0917
         logs="\n".join(listed),
         proof=_PROOF.format(session=session) if proof is not None else "",
         trust=f" --trust ROOT.pub --proof {session}.proof" if proof is not None else "",
-        second=_SECOND.format(session=session, log=log)
+        second=_SECOND.format(session=session, log=every)
         if "independent_verifier.py" in made
         else "",
     ).encode()
