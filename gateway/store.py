@@ -12,7 +12,7 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -69,6 +69,11 @@ class Store:
     def _set_up(self, db: sqlite3.Connection, schema: str, version: int) -> None:
         db.execute("pragma journal_mode = wal")
         db.execute("pragma synchronous = full")
+        # What a process wrote whose fsync failed is in the log and may not be on the disk,
+        # and the next fsync would say that it is: begin a new log. (Not while others
+        # are at it: then it is theirs.)
+        with suppress(sqlite3.OperationalError):
+            db.execute("pragma wal_checkpoint(truncate)").fetchone()
         db.execute("pragma foreign_keys = on")
         db.execute("pragma trusted_schema = off")
         (found,) = db.execute("pragma user_version").fetchone()
