@@ -98,7 +98,9 @@ def check_proof(path: Path, proof: bytes, trust: Trust) -> Verdict:
             return replace(verdict, status=fault.status, message=fault.reason, scope="")
         except (EpochError, LeafError, NoteError, ProofError) as error:
             return replace(verdict, status=checks.TAMPERED, message=f"the proof: {error}", scope="")
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (
+            ValueError, LookupError, TypeError, AttributeError, RecursionError, ArithmeticError
+        ) as error:  # fmt: skip
             message = f"the proof can't be read ({type(error).__name__})"
             return replace(verdict, status=checks.TAMPERED, message=message, scope="")
     finally:
@@ -135,6 +137,8 @@ def _judge(log: LogFile | PartedLog, verdict: Verdict, proof: bytes, trust: Trus
             wanted = (checkpoint.size, checkpoint.root)
         if size != wanted[0]:
             raise ProofError("a leaf is not proven by its own epoch")
+        if leaf.epoch >= len(chain.epochs):
+            raise ProofError("a leaf is of an epoch that the proof does not have")
         first = chain.epochs[leaf.epoch].number("size")
         if index < first:
             raise ProofError("a leaf lies before its epoch")
