@@ -1,6 +1,7 @@
 """Writes to a journal as fast as it can and acknowledges on stdout what was
 flushed, until it is killed. Arguments: state directory, first session's
-number, mode (``os`` or ``disk``)."""
+number, mode (``os`` or ``disk``), and perhaps the size of a part: then parts are
+made durable, and segments deleted, at once."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ import time
 from pathlib import Path
 
 from protocols.wire import Mark, Move, Side, Span
+from recorder import seal
 from recorder.journal import Journal
 
 BLOCK = bytes(random.Random(11).randbytes(1 << 16))
@@ -31,9 +33,13 @@ def name(session: int) -> str:
 
 def main() -> None:
     state, first, mode = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    part_size = int(sys.argv[4]) if len(sys.argv) > 4 else 8 << 20
+    if len(sys.argv) > 4:
+        seal._SETTLE, seal._LOOK = 0.01, 0.005
     journal = Journal(
         state, gateway="g", clock=time.monotonic_ns, wall=time.time_ns, chance=os.urandom,
-        segment_bytes=1 << 20, ballast_bytes=1 << 16, low=0, critical=0,
+        segment_bytes=min(1 << 20, 2 * part_size), ballast_bytes=1 << 16, low=0, critical=0,
+        part_size=part_size, commit_interval=0.01 if len(sys.argv) > 4 else 0.1,
     )  # fmt: skip
     rng = random.Random(first)
     logs = {}
@@ -56,7 +62,7 @@ def main() -> None:
                 offsets[side] += size
             log.command(1, "run", f"select {rng.randrange(50)}", 0)
             log.spans(spans)
-            ended = rng.random() < 0.05
+            ended = rng.random() < (0.05 if len(sys.argv) < 5 else 0.01)
             if ended:
                 log.end("closed", "done")
                 del logs[session]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
+import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,19 +17,24 @@ from journal_victim import expected, name
 
 from protocols.wire import Side
 from recorder import verify
+from recorder.evidence.facts import facts_of
+from recorder.evidence.inbox import inbox_directory, read_items, waiting
+from recorder.evidence.leaves import Kind, unpack_fields
 from recorder.journal import Journal
+from recorder.parted import files_of
 from recorder.reader import every_log, open_recording
-from recorder.segment import BALLAST
+from recorder.recovery import recover
+from recorder.segment import BALLAST, segment_numbers
 from recorder.streams import Hop, Streams
 
 VICTIM = Path(__file__).with_name("journal_victim.py")
 ROOT = Path(__file__).parents[2]
 
 
-def one_life(state: Path, first: int, seconds: float, mode: str) -> dict[int, tuple[int, ...]]:
+def one_life(state: Path, first: int, seconds: float, *mode: str) -> dict[int, tuple[int, ...]]:
     """Run the victim, kill it, and return what it acknowledged."""
     child = subprocess.Popen(
-        [sys.executable, str(VICTIM), str(state), str(first), mode],
+        [sys.executable, str(VICTIM), str(state), str(first), *mode],
         stdout=subprocess.PIPE,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
@@ -117,3 +125,93 @@ def test_nothing_acknowledged_is_lost_in_disk_mode(tmp_path: Path) -> None:
 @pytest.mark.timeout(1200)
 def test_nothing_acknowledged_is_lost_in_200_rounds(tmp_path: Path) -> None:
     rounds(tmp_path, 200, "os")
+
+
+def leaves_hold(state: Path) -> int:
+    """What was handed to the ledger is what the files say; how many PARTs that were."""
+    roots: dict[tuple[str, int], bytes] = {}
+    for log in every_log(state):
+        for path in files_of(log):
+            facts = facts_of(path)
+            roots[facts.session, facts.part] = facts.root
+    parts = 0
+    for path in waiting(inbox_directory(state)):
+        for kind, fields in read_items(path):
+            said = unpack_fields(kind, fields)
+            if kind is Kind.PART:
+                parts += 1
+                assert roots[str(said["session"]), int(said["part"])] == said["root"]
+            elif kind is Kind.END:
+                assert roots[str(said["session"]), int(said["parts"]) - 1] == said["root"]
+        path.unlink()
+    return parts
+
+
+def rounds_in_parts(tmp_path: Path, count: int, size: int = 50_000) -> None:
+    """Killed between cutting a part, making it durable, its leaf and the segments' end."""
+    rng = random.Random(count)
+    inbox_directory(tmp_path).mkdir(parents=True)
+    total = parts = freed = 0
+    for turn in range(count):
+        acked = one_life(tmp_path, turn * 100_000, rng.uniform(0.05, 0.25), "os", str(size))
+        freed += 1 not in segment_numbers(tmp_path / "journal" / "0")
+        if turn % 3 == 0:
+            # Recovery is killed too, after some of its work.
+            shutil.copytree(tmp_path, tmp_path.with_name("twice"), dirs_exist_ok=True)
+            cut_short(tmp_path.with_name("twice"), rng)
+            check(tmp_path.with_name("twice"), acked)
+            leaves_hold(tmp_path.with_name("twice"))
+            shutil.rmtree(tmp_path.with_name("twice"))
+        journal = reopened(tmp_path)
+        assert journal.recovery.corrupt == [], journal.recovery.notices
+        total += len(acked)
+        check(tmp_path, acked)
+        parts += leaves_hold(tmp_path)
+        before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.agr")}
+        assert reopened(tmp_path).recovery.logs == []
+        assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.agr")} == before
+        for path in before:
+            path.unlink()
+    assert total > count
+    assert parts > count
+    assert freed or count < 10
+    assert not list((tmp_path / "sessions").rglob("*.tmp"))
+    assert not list(tmp_path.rglob("*.damaged"))
+    print(f"{count} rounds, {total} sessions acknowledged, {parts} parts, {freed} times freed")
+
+
+def cut_short(state: Path, rng: random.Random) -> None:
+    """Recover, but die at a change of the disk, chosen by chance; then recover."""
+
+    class Died(BaseException):
+        pass
+
+    left = rng.randrange(40)
+
+    def dying(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*args: object, **more: object) -> object:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise Died
+            return real(*args, **more)
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recorder.log_writer.os.rename", dying(os.rename))
+        patch.setattr("recorder.recovery.Path.unlink", dying(Path.unlink))
+        with contextlib.suppress(Died):
+            recover(state / "journal" / "0", state / "sessions")
+    reopened(state)
+
+
+@pytest.mark.timeout(300)
+def test_nothing_acknowledged_is_lost_in_parts(tmp_path: Path) -> None:
+    rounds_in_parts(tmp_path / "state", 2, 200_000)
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1200)
+def test_nothing_acknowledged_is_lost_in_parts_in_150_rounds(tmp_path: Path) -> None:
+    rounds_in_parts(tmp_path / "state", 150)
