@@ -17,9 +17,11 @@ from protocols.wire import Side
 from recorder.keys import load_private, load_public, new_pair
 from recorder.log_reader import LogFile
 from recorder.originals import Opener
+from recorder.parted import PartedLog, log_of
 from recorder.reader import decoded, open_recording
 from recorder.records import StoredSpan
 from recorder.render import jsonable
+from recorder.state import part_path
 from recorder.streams import Hop, Streams
 from recorder.timeline import objects
 
@@ -55,6 +57,26 @@ def small(state: Path) -> tuple[bytes, bytes]:
     return _leave(state, journal)
 
 
+def parts(state: Path) -> tuple[bytes, bytes, bytes]:
+    """A session in two parts: the second says the command's shape again, and forwards
+    bytes that the first took."""
+    journal = make_journal(state, World(), part_size=100)
+    log = journal.open({"session": ULIDS[0]})
+    legs = Legs()
+    log.event("identity", {"subject": "ci@repo", "kind": "ci"})
+    log.command(1, "run", "select 1", 0, ("reads",))
+    log.spans([legs.passed(C, b"Q select 1;"), legs.take(C, b"Q select 2;")])
+    journal.flush()
+    log.command(2, "run", "select 1", 0, ("reads",))
+    log.spans([legs.forward(C, 11, 11), legs.passed(Side.UPSTREAM, b"D 1")])
+    journal.flush()
+    log.end("closed", "done")
+    journal.flush()
+    segment, first = _leave(state, journal)
+    path = open_recording(state, ULIDS[0]).path
+    return segment, first, part_path(path, 1).read_bytes()
+
+
 def _leave(state: Path, journal: Any) -> tuple[bytes, bytes]:
     segment = (journal.directory / "00000001.agj").read_bytes()
     os.close(journal._lock)
@@ -62,7 +84,7 @@ def _leave(state: Path, journal: Any) -> tuple[bytes, bytes]:
     return segment, open_recording(state, ULIDS[0]).path.read_bytes()
 
 
-def described(log: LogFile, opener: Opener | None = None) -> dict[str, Any]:
+def described(log: LogFile | PartedLog, opener: Opener | None = None) -> dict[str, Any]:
     """What a reader must find in a Log."""
     hops: dict[str, list[Any]] = {}
     for name, hop in HOPS.items():
@@ -100,6 +122,12 @@ def main() -> None:
         write(VECTORS / f"{name}.agj", segment)
         write(VECTORS / f"{name}.agr", log)
         _describe(name, None)
+    with tempfile.TemporaryDirectory() as state:
+        segment, log, second = parts(Path(state))
+    write(VECTORS / "parts.agj", segment)
+    write(VECTORS / "parts.agr", log)
+    write(VECTORS / "parts.p0001.agr", second)
+    _describe("parts", None)
     if not (VECTORS / "sealed.agr").exists():
         new_pair(VECTORS)
         with tempfile.TemporaryDirectory() as place:
@@ -115,7 +143,7 @@ def main() -> None:
 def _describe(name: str, key: Path | None) -> None:
     told = VECTORS / f"{name}.json"
     if not told.exists():
-        log = LogFile(VECTORS / f"{name}.agr")
+        log = log_of(VECTORS / f"{name}.agr")
         opener = None
         if key is not None:
             opener = Opener(log.header["session"], log.header["keys"], [load_private(key)])

@@ -73,9 +73,21 @@ def unpack(body: bytes) -> list[Any]:
         raise Damaged from error
 
 
-def read(raw: bytes) -> dict[str, Any]:
-    """Sections 2 to 6: header, the bytes of each hop (None: not stored),
-    commands as (number, text, verdict), kinds of events, the END."""
+def read(*parts: bytes) -> dict[str, Any]:
+    """Sections 2 to 6.1: header, the bytes of each hop (None: not stored),
+    commands as (number, text, verdict), kinds of events, the END. Of one Log,
+    or of all of its parts."""
+    told, before, header = Told(), None, {}
+    for part, raw in enumerate(parts):
+        told.shapes = {}
+        before = read_part(raw, part, before, told)
+        header = header or before["header"]
+    need(before is not None and before["end"][3] != "continued", TooShort)
+    return {"header": header, "end": before["end"][3:7] if before else [], **told.found()}
+
+
+def read_part(raw: bytes, wanted: int, before: dict[str, Any] | None, told: Told) -> dict[str, Any]:
+    """One file, after the part ``before``."""
     head = take(raw, 0, 32)
     need(head[:8] == bytes.fromhex("89414752 0d0a1a0a"), Damaged)
     need(stored_crc(head[:28]) == struct.unpack_from("<I", head, 28)[0], Damaged)
@@ -87,7 +99,14 @@ def read(raw: bytes) -> dict[str, Any]:
     name = b"wirewarden log file\0" + header["session"].encode() + b"\0%d" % part
     need(hashlib.sha256(name).digest()[:8] == struct.pack("<Q", identity), Contradiction)
     link = hashlib.sha256(b"wirewarden log v1\0" + head + frame + body).digest()
-    told = Told()
+    need(part == wanted, Contradiction)
+    if before is not None:
+        end = before["end"]
+        need(end[3] == "continued" and seq == end[1] and time >= end[2], Contradiction)
+        need(header["previous"] == before["root"] and header["counts"] == end[5], Contradiction)
+        need(header["part"] == part and number == end[0], Contradiction)
+        for name in ("session", "wall"):
+            need(header[name] == before["header"][name], Contradiction)
     at = 32 + 16 + len(body)
     chunks = count = 0
     seq += 1
@@ -123,7 +142,8 @@ def read(raw: bytes) -> dict[str, Any]:
     need(tail[:12] == struct.pack("<Q", at) + b"AGRE", Damaged)
     need(struct.unpack("<I", tail[12:])[0] == stored_crc(tail[:12]), Damaged)
     need(len(raw) == at + 16 + len(body) + 16, Contradiction)
-    return {"header": header, "end": end[3:7], **told.found()}
+    root = hashlib.sha256(link + frame + body).digest()
+    return {"header": header, "end": end, "root": root}
 
 
 class Told:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import zstandard
 from recorder_world import header, make_journal
-from recording_vectors import VECTORS, described, small, tiny
+from recording_vectors import VECTORS, described, parts, small, tiny
 
 import recorder
 from recorder import verify
@@ -17,6 +17,7 @@ from recorder.errors import MissingKeyError
 from recorder.keys import key_id, load_private, load_public, new_pair
 from recorder.log_reader import LogFile
 from recorder.originals import Opener
+from recorder.parted import log_of
 from recorder.reader import decoded
 from recorder.records import SEALED, StoredSpan
 from recorder.scan import Damage, OpenSegment
@@ -28,9 +29,9 @@ def expected(name: str) -> dict[str, object]:
     return found
 
 
-@pytest.mark.parametrize("name", ["tiny", "small"])
+@pytest.mark.parametrize("name", ["tiny", "small", "parts"])
 def test_old_logs_are_read(name: str) -> None:
-    log = LogFile(VECTORS / f"{name}.agr")
+    log = log_of(VECTORS / f"{name}.agr")
     assert json.loads(json.dumps(described(log))) == {
         **expected(name),
         "zstd": list(zstandard.ZSTD_VERSION),
@@ -48,6 +49,14 @@ def test_the_writer_still_writes_the_same_bytes(tmp_path: Path, name: str, make:
     assert segment == (VECTORS / f"{name}.agj").read_bytes()
     if expected(name)["zstd"] == list(zstandard.ZSTD_VERSION) or name == "tiny":
         assert log == (VECTORS / f"{name}.agr").read_bytes()
+
+
+def test_the_writer_still_cuts_the_same_parts(tmp_path: Path) -> None:
+    segment, *logs = parts(tmp_path)
+    assert segment == (VECTORS / "parts.agj").read_bytes()
+    if expected("parts")["zstd"] == list(zstandard.ZSTD_VERSION):
+        names = ("parts.agr", "parts.p0001.agr")
+        assert logs == [(VECTORS / name).read_bytes() for name in names]
 
 
 def test_sealed_originals_open_with_the_auditors_key_only(tmp_path: Path) -> None:

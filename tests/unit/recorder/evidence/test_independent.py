@@ -17,6 +17,7 @@ from recorder.evidence.inbox import ledger_directory
 from recorder.evidence.ledger import Ledger
 from recorder.evidence.notes import Note, parse_checkpoint, parse_note, sign
 from recorder.log_reader import LogFile
+from recorder.parted import files_of, log_of
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "v1"
 
@@ -42,6 +43,17 @@ def test_it_reads_the_corpus(name: str) -> None:
     for cut in range(0, len(raw), 3):
         with pytest.raises(Exception):
             second.read_log(raw[:cut])
+
+
+def test_it_reads_parts() -> None:
+    paths = files_of(VECTORS / "parts.agr")
+    log = log_of(paths[0])
+    list(log.stored())
+    raws = [path.read_bytes() for path in paths]
+    assert second.read_parts(raws)["roots"][-1] == log.root
+    for wrong in (raws[:1], raws[1:], raws[::-1], [*raws, raws[1]], [raws[0], raws[0]]):
+        with pytest.raises(ValueError, match="part"):
+            second.read_parts(wrong)
 
 
 @pytest.fixture(scope="module")
