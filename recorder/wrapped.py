@@ -157,9 +157,7 @@ def _in_journal(live: LiveSession) -> list[dict[str, Any]] | None:
                         return read_keys(record.body, record.offset)
         except (FileNotFoundError, FormatError):
             continue
-    raise MissingKeyError(
-        "its keys are in no segment of the journal: has it been sealed? Try again"
-    )
+    return None
 
 
 def opener_of(
