@@ -145,6 +145,7 @@ def slow(folder: Path, seconds: float) -> float:
 
             def read(number: int) -> None:
                 wire = wires[number]
+                wire.sock.settimeout(60)
                 wire.send(query("select 1"))
                 while got[number] < 40 * len(rows):
                     piece = wire.sock.recv(1 << 20)
@@ -163,6 +164,7 @@ def slow(folder: Path, seconds: float) -> float:
             for thread in threads:
                 thread.join(60)
                 assert not thread.is_alive(), "it does not go on"
+            assert min(got) >= 40 * len(rows), "nothing is dropped"
         assert time.monotonic() - began >= seconds
         for wire in wires:
             wire.close()
@@ -175,6 +177,28 @@ def slow(folder: Path, seconds: float) -> float:
 @pytest.mark.timeout(120)
 def test_a_slow_disk_makes_peers_wait(tmp_path: Path) -> None:
     assert slow(tmp_path, 0.7) < 60
+
+
+@pytest.mark.timeout(90)
+def test_nobody_waits_for_what_is_not_the_journal(tmp_path: Path) -> None:
+    """The ledger, its inbox, Logs, the approvals' store: fsyncs of two seconds, in threads."""
+    with served(tmp_path) as (stack, disk, _), enter(stack) as wire:
+        for path in ("*/evidence*", "*.agr*", "*/sessions*", "*/approvals.db*", "*/sealed"):
+            disk.fault("fsync", path=path, delay=2.0)
+        slowest = 0.0
+        end = time.monotonic() + 3.0
+        while time.monotonic() < end:
+            began = time.monotonic()
+            assert not wire.ask("SELECT 1").errors
+            with enter(stack) as other:  # a beginning, and an end: leaves and a Log
+                other.ask("SELECT 1")
+            slowest = max(slowest, time.monotonic() - began)
+        assert slowest < 1.0, f"a client waited {slowest:.1f} s"
+        disk.heal()
+        wire.close()
+        stack.stop()
+        done = stack.recorder("verify", "--all")
+        assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.deep

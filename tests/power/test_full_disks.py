@@ -76,8 +76,10 @@ def fill(disk: Path) -> Path:
     return filler
 
 
+@pytest.mark.deep
 @pytest.mark.timeout(90)
 def test_a_gateway(disk: Path) -> None:
+    """(Row 92 of the threats has it on a tmpfs, in every run.)"""
     mock = MockUpstream(upstream)
     with Stack(disk, mock, target=NO_PASSWORD) as stack:
         number = pid(stack)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crash_states import log_entries
 from disk_kit import each_cut, lossy_disk
 from journal_victim import expected, name
 
@@ -37,21 +38,18 @@ from recorder.index.answer import Answer
 from recorder.index.wanted import Wanted
 from recorder.journal import Journal
 from recorder.reader import every_log, open_recording
+from recorder.segment import BALLAST
 from recorder.streams import Hop, Streams
 from recorder.tombstones import tombstones
 
 VICTIM = Path(__file__).with_name("power_victim.py")
 ROOT = Path(__file__).parents[2]
-WINDOW = 700_000_000
-"""Nanoseconds that ``os`` may lose: the commit interval of 100 ms, twice (one for the round
-under way), and what this slow disk takes for them."""
-_STATES = ("pending", "approved", "consumed")
 
 
 class Promised:
-    """What was promised before ``until``; recordings: ``grace`` nanoseconds before it."""
+    """What was promised before ``until``; of recordings before ``durable``."""
 
-    def __init__(self, path: Path, until: int, grace: int) -> None:
+    def __init__(self, path: Path, until: int, durable: int) -> None:
         self.acked: dict[int, tuple[int, int, bool]] = {}
         self.published: dict[int, str] = {}
         self.held: set[str] = set()
@@ -63,7 +61,7 @@ class Promised:
             what, at, *rest = json.loads(line)
             begun = at < until + 1_000_000_000
             kept = at < until
-            if what == "acked" and at < until - grace:
+            if what == "acked" and at < durable:
                 self.acked[rest[0]] = (rest[1], rest[2], rest[3])
             elif what == "published" and kept:
                 self.published[rest[0]] = rest[1]
@@ -233,12 +231,28 @@ def lives(
                 capture_output=True, text=True, check=False, timeout=60,
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
-    grace = 0 if mode == "disk" else WINDOW
+    syncs = journal_syncs(disk.log)
 
     def look(left: Path, until: int, how: str) -> None:
-        check(left / "state", Promised(promises, until, grace), mode == "disk")
+        # In os mode what was written before a commit began is durable after it. A commit syncs
+        # one segment, or two, and begins after the one before it: so the fourth last counts.
+        done = [at for at in syncs if at < until]
+        durable = until if mode == "disk" else done[-4] if len(done) > 3 else 0
+        check(left / "state", Promised(promises, until, durable), mode == "disk")
 
     return each_cut(disk.log, cuts, seed, look)
+
+
+def journal_syncs(log: Path) -> list[int]:
+    """When a segment was synced."""
+    segments: set[int] = set()
+    times = []
+    for at, what, *rest in log_entries(log):
+        if what == "make" and rest[2].endswith(b".agj") and rest[2] != BALLAST.encode():
+            segments.add(rest[0])
+        elif what == "sync" and rest[0] in segments:
+            times.append(at)
+    return times
 
 
 @pytest.mark.parametrize("mode", ["disk", "os"])
