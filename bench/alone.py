@@ -47,7 +47,7 @@ class Alone:
         self, lab: Lab, names: Sequence[str], checks: list[Check], skipped: dict[str, str]
     ) -> Iterator[Measure]:
         self.prepare(lab)
-        usual = 0.05 if lab.settings.smoke else min(1.0, lab.settings.seconds / 2)
+        usual = 0.01 if lab.settings.smoke else min(1.0, lab.settings.seconds / 2)
         yield lambda case, entrant, warm: self.turn(lab, entrant, case, 0.05 if warm else usual)
         checks += self.checks()
 

@@ -133,7 +133,7 @@ class Gateway(Process):
             Check(
                 f"{self.name} ended well",
                 code == 0 and not said,
-                f"exit code {code}" + (f": {said[-1]}" if said else ""),
+                f"exit code {code}" + (f": {_telling(said)}" if said else ""),
             )
         ]
         try:
@@ -174,6 +174,13 @@ class Gateway(Process):
             why = f"{bad[0]['status']}: {bad[0]['message']}" if bad else done.stderr.strip()
             detail += f"; exit code {done.returncode}, {len(bad)} bad; {why}"
         return Check(name, good, detail)
+
+
+def _telling(said: list[str]) -> str:
+    """The last line of an output that tells something (a traceback's frames around
+    the error of a group don't)."""
+    words = [line.strip("|+- ") for line in said]
+    return next((line for line in reversed(words) if line.strip("-^ 0123456789")), words[-1])
 
 
 class Wirewarden(Gateway):

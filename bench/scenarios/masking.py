@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from bench.alone import Alone, per_call
 from bench.figures import BenchFault, Metric
 from bench.lab import Lab
+from bench.sensitive import FORMS, mixed
 from bench.settings import Settings
 from gateway.policy.detectors import DETECTORS, SEPARATOR, screen
 from gateway.policy.masks import MASKS, build
@@ -15,7 +16,8 @@ from gateway.policy.own import own_screen
 KEY = b"a key of the bench alone"
 SIZE = 1 << 20
 PLAIN = b"Order %d was packed by crew %d and left for City %d with note nothing special"
-HITS = (b"person%d@mail.example", b"%03d-12-%04d", b"4111 1111 1111 1111")
+DENSITIES = {"no hits": 0, "a hit in each 100th value": 100, "a hit in each value": 1}
+OWN = b"secret-%d-of-the-gateway"
 
 
 class Masks(Alone):
@@ -50,45 +52,44 @@ class Detectors(Alone):
     variants = (*sorted(DETECTORS), "all of them", "1,000 own secrets")
 
     def cases(self, settings: Settings) -> Sequence[str]:
-        return ["no hits", "a hit in each 100th value", "a hit in each value"]
+        return [list(DENSITIES)[1]] if settings.smoke else list(DENSITIES)
 
     def prepare(self, lab: Lab) -> None:
-        self._data = {
-            case: _values(every)
-            for case, every in zip(self.cases(lab.settings), (0, 100, 1), strict=True)
-        }
-        secrets = [b"secret-%d-of-the-gateway" % n for n in range(1000)]
-        own = own_screen(secrets)
+        own = own_screen([OWN % n for n in range(1000)])
         if own is None:
             raise BenchFault("secrets gave no screen")
         self._screens = {kind: screen([kind]) for kind in sorted(DETECTORS)} | {
             "all of them": screen(DETECTORS),
             "1,000 own secrets": own,
         }
+        self._data: tuple[str, str, bytes] = ("", "", b"")
+
+    def _values(self, entrant: str, case: str) -> bytes:
+        """About a megabyte with hits of that kind, made when its turn comes."""
+        if self._data[:2] != (entrant, case):
+            forms = {**FORMS, "all of them": mixed, "1,000 own secrets": lambda n: OWN % (n % 1000)}
+            self._data = entrant, case, values(DENSITIES[case], forms[entrant])
+        return self._data[2]
 
     def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
-        spans, data = self._screens[entrant].spans, self._data[case]
+        spans, data = self._screens[entrant].spans, self._values(entrant, case)
         found = len(spans(data))
-        if entrant == "email" and bool(found) is (case == "no hits"):
-            raise BenchFault(f"{found} addresses found where there are {case}")
+        if bool(found) is not bool(DENSITIES[case]):
+            raise BenchFault(f"{entrant}: {found} found in data with {case}")
         took = per_call(lambda: spans(data), seconds)
         return {"speed": len(data) / took / 1e6, "hits": found / (len(data) / 1e6)}
 
 
-def _values(every: int) -> bytes:
-    """About a megabyte of values; one in ``every`` is personal (0: none)."""
-    values: list[bytes] = []
+def values(every: int, form: Callable[[int], bytes]) -> bytes:
+    """About a megabyte of values; one in ``every`` is sensitive (0: none)."""
+    made: list[bytes] = []
     size = n = 0
     while size < SIZE:
         n += 1
-        if every and n % every == 0:
-            form = HITS[n // every % len(HITS)]
-            value = form % ((n % 700 + 1,) * form.count(b"%")) if b"%" in form else form
-        else:
-            value = PLAIN % (n, n % 17, n % 1000)
-        values.append(value)
+        value = form(n) if every and n % every == 0 else PLAIN % (n, n % 17, n % 1000)
+        made.append(value)
         size += len(value) + 1
-    return SEPARATOR.join(values) + SEPARATOR
+    return SEPARATOR.join(made) + SEPARATOR
 
 
 SCENARIOS = (Masks(), Detectors())
