@@ -78,9 +78,9 @@ def describe(recording: Recording) -> Line:
         summary = recording.summary
     else:
         status, reason, summary = "damaged", "its END is missing: run recorder verify", {}
-    verdicts = summary.get("verdicts")
-    if not (isinstance(verdicts, list) and len(verdicts) == 4):
-        verdicts = [0, 0, 0, 0]
+    said = summary.get("verdicts")
+    four = isinstance(said, list) and len(said) == 4 and all(type(n) is int for n in said)
+    verdicts: list[int] = said if four and said else [0, 0, 0, 0]
     tags, groups = summary.get("tags"), summary.get("groups")
     return Line(
         session=header["session"],
@@ -98,10 +98,10 @@ def describe(recording: Recording) -> Line:
         protocol=_text(header.get("protocol")),
         database=_text(summary.get("database")),
         peer=_text(header.get("peer")),
-        allowed=int(verdicts[0]),
-        masked=int(verdicts[1]),
-        held=int(verdicts[2]),
-        blocked=int(verdicts[3]),
+        allowed=verdicts[0],
+        masked=verdicts[1],
+        held=verdicts[2],
+        blocked=verdicts[3],
         bytes=0 if end is None else sum(end.counts),
         path=str(recording.path),
     )

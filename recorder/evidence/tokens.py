@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import Any, NamedTuple
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -57,6 +57,14 @@ def request(data: bytes, nonce: int) -> bytes:
     return bytes(encoder.encode(made))
 
 
+_MALFORMED = (
+    PyAsn1Error, ValueError, LookupError, TypeError, AttributeError, ArithmeticError,
+    RecursionError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension,
+    x509.InvalidVersion, x509.UnsupportedGeneralNameType,
+)  # fmt: skip
+"""What the libraries raise about bytes that are none of theirs."""
+
+
 def check_response(raw: bytes, data: bytes, authorities: bytes, nonce: int | None = None) -> Token:
     """What a TimeStampResp says of ``data``; ``authorities`` are certificates in
     PEM. ``TokenError`` unless all of it holds."""
@@ -68,7 +76,7 @@ def check_response(raw: bytes, data: bytes, authorities: bytes, nonce: int | Non
         raise
     except InvalidSignature as error:
         raise TokenError("its signature is false") from error
-    except (PyAsn1Error, ValueError, KeyError, TypeError, x509.ExtensionNotFound) as error:
+    except _MALFORMED as error:
         raise TokenError(f"it is malformed ({type(error).__name__})") from error
 
 

@@ -137,7 +137,7 @@ def read_log(raw: bytes) -> None:
     """Everything that looks into a Log."""
     path = written(raw, f"{WORLD.name}.agr")
     verify_file(path)
-    for look in (_describe, _timeline, _hops, Content, evidence_of):
+    for look in (_describe, _timeline, _hops, _pages_of, evidence_of):
         try:
             look(path)
         except FormatError:
@@ -147,6 +147,11 @@ def read_log(raw: bytes) -> None:
 def _describe(path: Path) -> None:
     with closing(LogFile(path)) as log:
         json.dumps(jsonable(describe(log).as_dict()))
+
+
+def _pages_of(path: Path) -> None:
+    for page in Content(path).pages():
+        items_of(page.body)
 
 
 def _timeline(path: Path) -> None:
