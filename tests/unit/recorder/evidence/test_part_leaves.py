@@ -20,6 +20,7 @@ from gateway.world import World
 from protocols.wire import Mark, Move, Side, Span
 from recorder.cli import main
 from recorder.evidence import independent_verifier as second
+from recorder.evidence.facts import facts_of
 from recorder.evidence.inbox import ledger_directory
 from recorder.evidence.ledger import Ledger
 from recorder.evidence.watch import Watch
@@ -154,6 +155,9 @@ def test_one_part_alone(state: Path) -> None:
     raw = some[1].read_bytes()
     some[1].write_bytes(files(state, NAMES[1])[1].read_bytes())
     assert verify(state, str(some[1]))[0] == 4
+    record(state.with_name("forged"), NAMES[:1], "forged")
+    some[1].write_bytes(files(state.with_name("forged"), NAMES[0])[1].read_bytes())
+    assert verify(state, str(some[1]))[0] == 4
     some[1].write_bytes(raw)
     some[0].unlink()
     code, found = verify(state, "--all")
@@ -237,6 +241,22 @@ def test_what_is_known_is_not_believed(state: Path) -> None:
     entries = sorted((ledger_directory(state) / "tile/entries").rglob("*"))[-1]
     raw = bytearray(entries.read_bytes())
     raw[raw.index(NAMES[0].encode()) + 40] ^= 1
+    entries.write_bytes(raw)
+    assert verify(state, NAMES[0])[0] == 4
+
+
+def test_leaves_that_were_changed_to_fit_are_not_believed(state: Path, tmp_path: Path) -> None:
+    """Without the paths in the tree, forged leaves would vouch for a forged Log."""
+    record(tmp_path / "forged", NAMES[:1], "forged")
+    old, new = files(state, NAMES[0]), files(tmp_path / "forged", NAMES[0])
+    assert len(old) == len(new)
+    entries = sorted((ledger_directory(state) / "tile/entries").rglob("*"))[-1]
+    raw = entries.read_bytes()
+    for path, made in zip(old, new, strict=True):
+        was, facts = facts_of(path), facts_of(made)
+        assert was.root in raw
+        raw = raw.replace(was.root, facts.root).replace(was.digest, facts.digest)
+        path.write_bytes(made.read_bytes())
     entries.write_bytes(raw)
     assert verify(state, NAMES[0])[0] == 4
 
