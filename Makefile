@@ -44,7 +44,7 @@ lint: $(VENV)/.dev  ## ruff and mypy strict
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: $(VENV)/.dev $(VENV)/.built tools  ## direct | pgbouncer | gateway, interleaved
+bench: $(VENV)/.dev $(VENV)/.built tools  ## what the gateway costs here, as a page (under 10 minutes; ARGS=--all: hours)
 	@$(BIN)/python -m bench $(ARGS)
 
 tools:           ## PostgreSQL, its clients, pgbouncer, OpenSSH and git, from Debian where they are missing
