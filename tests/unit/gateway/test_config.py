@@ -110,6 +110,8 @@ originals = "seal"
 auditors = ["auditor.pub"]
 low_water = "2GiB"
 critical = "1MiB"
+part_size = "2MiB"
+part_time = "3m"
 [limits]
 connections = 5
 per_address = 6
@@ -177,6 +179,7 @@ names = ["a"]
     )
     assert config.state == Path("/var/lib/ww")
     assert config.recording.low_water == 2 << 30
+    assert (config.recording.part_size, config.recording.part_time) == (2 << 20, 180.0)
     assert config.recording.auditors == (tmp_path / "auditor.pub",)
     limits = config.limits
     assert (limits.greeting, limits.idle, limits.dial) == (0.5, 7200.0, 60.0)
@@ -232,6 +235,7 @@ def test_all_errors_at_once_in_the_order_of_lines(errors: Errors) -> None:
         (("version = 1", 'version = 1\nrecording.originals = "seal"'), r"2: .*no auditors"),
         (("version = 1", 'version = 1\nrecording.auditors = ["x"]'), r"2: .*auditors\[0\] is"),
         (("version = 1", 'version = 1\nrecording.critical = "2GiB"'), r"2: .*more than low_water"),
+        (("version = 1", 'version = 1\nrecording.part_size = "2GiB"'), r"2: .*1KiB to 1GiB"),
         (("127.0.0.1:6432", "127.0.0.1"), r"3: listener\[0\].address is not host:port"),
         (("127.0.0.1:6432", "0.0.0.0:6432"), r'2: listener\[0\].tls is "require", which needs'),
         (('"postgres"\n[p', '"postgres"\ntls = "allow"\n[p'), r"5: .*needs a certificate"),
