@@ -22,12 +22,15 @@ class Alone:
     variants: tuple[str, ...] = ("alone",)
     most_rounds = 0
     warm_up = True
+    in_quick = True
+    longest = 1.0
+    """Seconds of a turn, at most."""
 
     def entrants(self, settings: Settings) -> Sequence[str]:
         return self.variants
 
     def guess(self, settings: Settings) -> tuple[float, float]:
-        return 0.5, min(1.0, settings.seconds / 2)
+        return 0.5, 0.02 + min(self.longest, settings.seconds / 2)
 
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
@@ -47,7 +50,7 @@ class Alone:
         self, lab: Lab, names: Sequence[str], checks: list[Check], skipped: dict[str, str]
     ) -> Iterator[Measure]:
         self.prepare(lab)
-        usual = 0.01 if lab.settings.smoke else min(1.0, lab.settings.seconds / 2)
+        usual = 0.01 if lab.settings.smoke else min(self.longest, lab.settings.seconds / 2)
         yield lambda case, entrant, warm: self.turn(lab, entrant, case, 0.05 if warm else usual)
         checks += self.checks()
 

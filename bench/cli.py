@@ -12,12 +12,13 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from bench.lab import MAKERS
-from bench.run import Places, run
+from bench.run import INTERRUPTED, Places, run
 from bench.scenario import Scenario
 from bench.scenarios import ALL
 from bench.settings import Settings
 from gateway.demo.postgres import NoServer
 
+TERMINATED = 143
 RESULTS = Path("build/bench")
 EPILOG = """\
 Every measurement is taken in rounds: each contender has its turn (direct, bare
@@ -34,10 +35,6 @@ compare: 0 nothing got worse, 1 a ratio did, beyond the noise.
 
 How to read the numbers, and how they mislead: bench/README.md.
 """
-
-
-class Stopped(KeyboardInterrupt):
-    """SIGTERM: as Ctrl-C, with another exit code."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -139,31 +136,34 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if args.command == "list":
         return listing(Settings.of_all() if args.all else Settings())
     if "do" in args:
-        code: int = args.do(args)
-        return code
+        done: int = args.do(args)
+        return done
     # Told to stop, it still takes down the servers that it started.
-    before = signal.signal(signal.SIGTERM, _stop)
+    told: list[int] = []
+
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
     try:
-        return _run(top, args)
+        code = _run(top, args)
+        return TERMINATED if told and code == INTERRUPTED else code
     except BrokenPipeError:
         return 1
     except NoServer as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    except Stopped:
-        return 143
     except KeyboardInterrupt:
-        return 130
+        return TERMINATED if told else INTERRUPTED
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
-def _stop(_number: int, _frame: FrameType | None) -> NoReturn:
-    raise Stopped
-
-
 def _run(top: argparse.ArgumentParser, args: argparse.Namespace) -> int:
     chosen = chosen_of(top, args.scenario)
+    if args.command == "run" and not args.all and not args.scenario:
+        chosen = [scenario for scenario in chosen if scenario.in_quick]
     if args.command == "smoke":
         return run(chosen, Settings.of_smoke(), Places(json=args.json))
     settings = Settings.of_all() if args.all else Settings()

@@ -15,7 +15,7 @@ from bench.git_bulk import fill
 from bench.git_contenders import MAKERS, GitContender
 from bench.lab import Lab
 from bench.process import Meter
-from bench.scenario import BASES, Measure
+from bench.scenario import BASES, BRIEFLY, Measure
 from bench.settings import Settings
 from gateway.demo.git_client import GitFailed
 from gateway.demo.postgres import NoServer
@@ -32,19 +32,20 @@ class GitContest:
     contenders: tuple[str, ...] = tuple(MAKERS)
     most_rounds = 0
     warm_up = True
-    everybody = False
+    briefly: tuple[str, ...] = BRIEFLY
+    in_quick = True
 
     server: SshServer
     folder: Path
 
     def entrants(self, settings: Settings) -> Sequence[str]:
-        return [name for name in self.contenders if settings.wants(name, self.everybody)]
+        return settings.among(self.contenders, self.briefly)
 
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
 
     def guess(self, settings: Settings) -> tuple[float, float]:
-        return 3.0, 1.5
+        return 2.0, 1.0
 
     def prepare(self, lab: Lab) -> None:
         """The data, on ``self.server`` and in ``self.folder``."""

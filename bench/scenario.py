@@ -27,6 +27,7 @@ are dropped and may be shorter. Raises BenchFault when the work went wrong."""
 FAULTS = (BenchFault, NoServer, OSError, psycopg.Error, subprocess.SubprocessError)
 BASES = ("direct", "bare relay", "haproxy", "pgbouncer", "proxyjump", "gateway unrecorded")
 """Whom ratios are to, where they ran."""
+BRIEFLY = ("direct", "haproxy", "pgbouncer", "proxyjump", "gateway os")
 POSTGRES = ("direct", "bare relay", "haproxy", "pgbouncer", "gateway os", "gateway disk")
 
 
@@ -47,6 +48,10 @@ class Scenario(Interface):
     def most_rounds(self) -> int: ...
     @property
     def warm_up(self) -> bool: ...
+    @property
+    def in_quick(self) -> bool:
+        """Whether it is one of those that run where none is named and time is short."""
+
     def entrants(self, settings: Settings) -> Sequence[str]:
         """Who takes turns, in that order."""
 
@@ -73,17 +78,18 @@ class Contest:
     contenders: tuple[str, ...] = POSTGRES
     most_rounds = 0
     warm_up = True
-    everybody = False
-    """Whether a smoke test, too, runs all contenders here."""
+    briefly: tuple[str, ...] = BRIEFLY
+    """Who runs where time is short; nobody named: all, in a smoke test too."""
+    in_quick = True
 
     def entrants(self, settings: Settings) -> Sequence[str]:
-        return [name for name in self.contenders if settings.wants(name, self.everybody)]
+        return settings.among(self.contenders, self.briefly)
 
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
 
     def guess(self, settings: Settings) -> tuple[float, float]:
-        return 2.0 + 0.7 * len(self.entrants(settings)), settings.seconds + 0.6
+        return 2.0 + 0.7 * len(self.entrants(settings)), settings.seconds + 0.4
 
     def prepare(self, lab: Lab) -> None:
         """The data."""

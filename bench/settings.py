@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 
@@ -20,7 +21,7 @@ class Settings:
     idle: tuple[int, ...] = (500,)
     clients: tuple[int, ...] = (1, 32)
     scale: int = 10
-    git_sizes: tuple[int, ...] = (1, 20)
+    git_sizes: tuple[int, ...] = (10,)
     clones: int = 20
     held: int = 200
     commands: int = 50_000
@@ -72,9 +73,15 @@ class Settings:
         plain = {each.name: getattr(self, each.name) for each in fields(self)}
         return plain | {"sessions": max(self.idle), "git_size": max(self.git_sizes)}
 
-    def wants(self, entrant: str, everybody: bool = False) -> bool:
-        """Whether this contender is to run. A smoke test runs each in one scenario
-        (``everybody``), and elsewhere what the product is about."""
-        if self.smoke and not everybody:
-            return entrant in ("direct", "gateway os", "gateway no masks")
-        return not self.only or entrant in self.only
+    def among(self, contenders: Sequence[str], briefly: Sequence[str]) -> list[str]:
+        """Who of ``contenders`` runs: those asked for; else all, but where time is
+        short ``briefly`` (all where that is empty). A smoke test runs each contender
+        in one scenario, and elsewhere what the product is about."""
+        if self.only:
+            return [name for name in contenders if name in self.only]
+        if self.whole or not briefly:
+            return list(contenders)
+        if self.smoke:
+            usual = ("direct", "gateway os", "gateway no masks")
+            return [name for name in contenders if name in usual]
+        return [name for name in contenders if name in briefly]

@@ -42,7 +42,7 @@ class Bulk(GitContest):
 
     def guess(self, settings: Settings) -> tuple[float, float]:
         most = max(settings.git_sizes)
-        return 8 + most / 20, (1.5 + most / 20) / len(settings.git_sizes)
+        return 4 + most / 20, (0.8 + most / 20) / len(settings.git_sizes)
 
     def prepare(self, lab: Lab) -> None:
         self.size: dict[str, int] = {}
@@ -66,7 +66,7 @@ class Clone(Bulk):
     """``git clone --bare``: git checks every object that comes."""
 
     name = "git-clone"
-    everybody = True
+    briefly = ()
     about = "git clone --bare of one large repository"
 
     def turn(self, lab: Lab, contender: GitContender, case: str, warm: bool) -> Mapping[str, float]:

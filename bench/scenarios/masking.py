@@ -24,6 +24,7 @@ class Masks(Alone):
     """Mask functions on values of about twenty bytes."""
 
     name = "masks"
+    longest = 0.2
     about = "mask functions on single values (person123@mail.example)"
     metrics = (Metric("time", "ns/value", "less"), Metric("speed", "MB/s", "more"))
     variants = tuple(sorted(MASKS))
@@ -47,6 +48,7 @@ class Detectors(Alone):
     """Screens on joined values, as results are scanned."""
 
     name = "detectors"
+    longest = 0.1
     about = "looking for what must not be shown in 1 MB of joined values"
     metrics = (Metric("speed", "MB/s", "more"), Metric("hits", "/MB"))
     variants = (*sorted(DETECTORS), "all of them", "1,000 own secrets")

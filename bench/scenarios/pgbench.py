@@ -16,10 +16,12 @@ from bench.figures import BenchFault, Measured, Metric
 from bench.lab import MAKERS, Lab
 from bench.latency import METRICS as PERCENTILES
 from bench.latency import of_pgbench
-from bench.scenario import POSTGRES, Contest
+from bench.scenario import BRIEFLY, POSTGRES, Contest
 from bench.settings import Settings
 
 CONNECT_SECONDS = 60.0
+WARM_SECONDS = 0.5
+LEAST = ("direct", "pgbouncer", "gateway os")
 AFTER_CONNECT = 0.02
 """From the last client's socket to the first transaction, roughly."""
 LONGER = "600"
@@ -53,15 +55,18 @@ class Pgbench(Contest):
         *,
         contenders: Sequence[str] = POSTGRES,
         quick: Sequence[int] = (8,),
+        in_quick: bool = True,
     ) -> None:
-        """``quick``: the numbers of clients where time is short."""
+        """``quick``: the numbers of clients where time is short; none: the
+        settings', and every contender."""
         self.name = name
         self.about = about
         self.contenders = tuple(contenders)
         self._mode = mode
         self._options = tuple(options)
         self._quick = tuple(quick)
-        self.everybody = not quick
+        self.briefly = () if not quick else BRIEFLY if contenders is POSTGRES else LEAST
+        self.in_quick = in_quick
 
     def cases(self, settings: Settings) -> Sequence[str]:
         usual = settings.clients == Settings().clients
@@ -73,7 +78,7 @@ class Pgbench(Contest):
     def turn(self, lab: Lab, contender: Contender, case: str, warm: bool) -> Mapping[str, float]:
         clients = int(case.split()[1])
         smoke = lab.settings.smoke
-        seconds = 1 if warm else lab.settings.seconds
+        seconds = WARM_SECONDS if warm else lab.settings.seconds
         length = ("-t", "20") if smoke else ("-T", LONGER)
         logs = Path(tempfile.mkdtemp(prefix="pgbench-", dir=lab.folder))
         meter = contender.meter
@@ -161,6 +166,20 @@ SCENARIOS = (
         "select-extended", f"{SELECT}, extended protocol", "extended", ("-S",), contenders=LESS
     ),
     Pgbench("tpcb", f"{TPCB}, prepared", "prepared", ()),
-    Pgbench("tpcb-simple", f"{TPCB}, simple protocol", "simple", (), contenders=LESS),
-    Pgbench("tpcb-extended", f"{TPCB}, extended protocol", "extended", (), contenders=LESS),
+    Pgbench(
+        "tpcb-simple",
+        f"{TPCB}, simple protocol",
+        "simple",
+        (),
+        contenders=LESS,
+        in_quick=False,
+    ),
+    Pgbench(
+        "tpcb-extended",
+        f"{TPCB}, extended protocol",
+        "extended",
+        (),
+        contenders=LESS,
+        in_quick=False,
+    ),
 )

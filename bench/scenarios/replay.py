@@ -18,7 +18,7 @@ from bench.wirewarden import Wirewarden
 from recorder.catalog import catalog
 from recorder.replay.report import Status
 
-TRANSACTIONS = 10_000
+TRANSACTIONS = 4_000
 IN_SMOKE = 100
 COMPARED = [status.value.replace("-", "_") for status in Status]
 LEFT_OUT = 3
@@ -37,9 +37,10 @@ class Replay(Alone):
     )
     variants = ("--to, causal", "--to, --pace max", "cat, client in", "export ndjson")
     warm_up = False
+    most_rounds = 3
 
     def _transactions(self, settings: Settings) -> int:
-        return IN_SMOKE if settings.smoke else TRANSACTIONS * (5 if settings.whole else 1)
+        return IN_SMOKE if settings.smoke else TRANSACTIONS * (10 if settings.whole else 1)
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return [f"{self._transactions(settings):,} transactions"]

@@ -28,6 +28,7 @@ class Rows(Contest):
     name = "rows"
     about = "a SELECT of many rows, plain and with two masked columns"
     contenders = (*POSTGRES, "gateway no masks", "gateway unrecorded")
+    briefly = ("direct", "bare relay", "pgbouncer", "gateway os", "gateway no masks")
     metrics = (
         Metric("speed", "MB/s", "more"),
         Metric("rows", "k/s", "more"),

@@ -5,7 +5,11 @@ from __future__ import annotations
 import io
 import json
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,9 +19,10 @@ from bench.alone import Alone
 from bench.contenders import Missing
 from bench.figures import BenchFault, Check, Metric
 from bench.lab import MAKERS, Lab
+from bench.process import Meter
 from bench.progress import Progress
 from bench.run import Places, run
-from bench.scenario import play
+from bench.scenario import plan_of, play
 from bench.scenarios import ALL
 from bench.settings import Settings
 from bench.unrecorded import Nowhere
@@ -134,11 +139,13 @@ def test_missing_programs_are_named_and_do_not_fail(monkeypatch: pytest.MonkeyPa
 
 def test_rounds_are_dropped_to_end_in_time() -> None:
     now = 0.0
-    progress = Progress([(10, 10)] * 4, 4, limit=170, clock=lambda: now, out=io.StringIO())
+    progress = Progress([(10, 10)] * 4, 5, limit=210, clock=lambda: now, out=io.StringIO())
+    assert progress.begin() == 4
+    assert progress.left == pytest.approx(200)
+    now = 100.0  # twice as long as was guessed
+    assert progress.begin() == 3  # one warms up, and two count
+    now = 1000.0
     assert progress.begin() == 3
-    assert progress.left == pytest.approx(160)
-    now = 80.0  # twice as long as was guessed
-    assert progress.begin() == 2
 
 
 def test_time_left_follows_what_was_seen() -> None:
@@ -206,6 +213,23 @@ def test_scenarios_are_listed_and_described(capsys: pytest.CaptureFixture[str]) 
     assert "-c 128" in said
 
 
+def test_quick_leaves_out_what_only_takes_time() -> None:
+    quick = [scenario for scenario in ALL if scenario.in_quick]
+    assert len(ALL) - len(quick) <= 2
+    for scenario in ALL:
+        assert set(scenario.entrants(Settings())) <= set(scenario.entrants(Settings.of_all()))
+    guess = sum(plan_of(scenario, Settings())[0] for scenario in quick)
+    turns = sum(plan_of(scenario, Settings())[1] for scenario in quick)
+    assert guess + 4 * turns < 660
+
+
+def test_only_those_asked_for_run() -> None:
+    only = replace(Settings(), only=("gateway disk",))
+    found = {scenario.name: list(scenario.entrants(only)) for scenario in ALL}
+    assert found["tpcb"] == ["gateway disk"]
+    assert found["select-simple"] == []
+
+
 def test_a_smoke_test_runs_every_contender_somewhere() -> None:
     seen = {name for scenario in ALL for name in scenario.entrants(Settings.of_smoke())}
     assert seen >= {*MAKERS, "proxyjump"}
@@ -220,3 +244,40 @@ def test_the_recorder_of_the_bench_takes_every_call_of_the_gateway() -> None:
     asked -= {"py", "import", "journal"}
     assert {"flush", "open", "close", "state", "faults"} <= asked
     assert [name for name in sorted(asked) if not hasattr(Nowhere(), name)] == []
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_real_run_that_is_interrupted_ends_in_order(
+    number: int, code: int, tmp_path: Path
+) -> None:
+    """It takes down what it started, and keeps what it measured."""
+    words = ["run", "select-prepared", "--only", "direct,gateway os", "--rounds", "50"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", *words, "--minutes", "0", "--out", str(tmp_path)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "there is no" in line or "no PostgreSQL" in line:
+                pytest.skip(line)
+            if "round 2 of 50" in line:
+                break
+        started = Meter(process.pid).children()
+        process.send_signal(number)
+        out, err = process.communicate(timeout=100)
+    finally:
+        process.kill()
+    assert process.returncode == code, err
+    assert started
+    assert not [pid for pid in started if Path(f"/proc/{pid}").exists()]
+    assert "recordings verify" in out
+    found = json.loads((tmp_path / "latest.json").read_text())
+    assert found["interrupted"] is True
+    direct = found["scenarios"][0]["cases"][0]["entrants"]["direct"]
+    assert len(direct["metrics"]["tps"]["samples"]) >= 2
