@@ -37,6 +37,7 @@ test: $(VENV)/.dev $(VENV)/.built tools lint  ## the tests, with real clients an
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not deep" $(ARGS); }
 
 deep: $(VENV)/.dev $(VENV)/.built tools  ## the long suites: crash loops, fuzzing, exhaustive flips
+	@tests/setup/tools deep
 	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m deep --timeout 3600 $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff and mypy strict
