@@ -59,7 +59,7 @@ def log_of_one(state: Path) -> list[Path]:
 
 def check(gate: Tapped) -> None:
     """What is on record of the one session is what the witnesses saw so far."""
-    row, = gate.sessions()
+    (row,) = gate.sessions()
     recording = open_recording(gate.state, row["session"])
     assert gate.client_tap is not None
     seen = {"client": gate.client_tap.wires[0], "upstream": gate.upstream_tap.wires[0]}
@@ -79,7 +79,7 @@ def one_session(gate: Stack, kib: int, times: int) -> None:
         for letter in "abcdefghij"[:times]:
             ask(pipes, kib, letter)
         until(lambda: len(log_of_one(gate.state)) > 3)
-        row, = gate.sessions()
+        (row,) = gate.sessions()
         assert row["status"] == "open"
         assert gate.recorder("verify", row["session"]).returncode == 3
         check(gate)
@@ -109,7 +109,7 @@ def test_a_session_goes_on_in_parts_as_time_goes_by(
     with talking(gate) as pipes:
         ask(pipes, 5, "a")
         until(lambda: log_of_one(gate.state))
-        row, = gate.sessions()
+        (row,) = gate.sessions()
         assert row["status"] == "open"
 
 
@@ -127,7 +127,7 @@ def test_segments_are_freed_while_a_session_runs(
         until(lambda: len(log_of_one(gate.state)) > 15)
         assert segment_numbers(journal)[-1] > 2
         until(lambda: len(segment_numbers(journal)) <= 2)
-        row, = gate.sessions()
+        (row,) = gate.sessions()
         assert row["status"] == "open"
         assert isinstance(gate, Tapped)
         check(gate)
