@@ -97,7 +97,7 @@ def test_a_session_in_parts_is_what_the_witnesses_saw(
     gateways: Callable[..., Stack], tool: Callable[[str], str]
 ) -> None:
     tool("psql")
-    one_session(gateways(recording='part_size = "64KiB"'), 60, 6)
+    one_session(gateways(recording='part_size = "64KiB"'), 60, 10)
 
 
 def test_a_session_goes_on_in_parts_as_time_goes_by(
