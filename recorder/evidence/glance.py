@@ -68,7 +68,21 @@ class Glance:
             if found is None:
                 break
             entry.parts[part] = found
+        self.gaps[session] = self._gaps(session)
         return entry if entry != Entry() else None
+
+    def _gaps(self, session: str) -> list[tuple[int, Leaf]]:
+        try:
+            sql = "SELECT leaf FROM gaps WHERE session = ? ORDER BY leaf"
+            rows = [int(row[0]) for row in self._known.execute(sql, (session,))]
+            found = [(index, self._proven(index)) for index in rows if 0 <= index < self.tiles.size]
+        except (*_TROUBLE, OSError, sqlite3.Error) as error:
+            raise Unsure(str(error)) from error
+        if any(
+            leaf.kind is not Kind.GAP or leaf.fields.get("session") != session for _, leaf in found
+        ):
+            raise Unsure("a leaf is not what it is known for")
+        return found
 
     def _leaf(self, kind: Kind, session: str, *more: int) -> tuple[int, Leaf] | None:
         try:

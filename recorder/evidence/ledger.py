@@ -21,7 +21,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from recorder.errors import FormatError
 from recorder.evidence import epochs, merkle
 from recorder.evidence.inbox import Item, read_items, waiting
-from recorder.evidence.leaves import DOMAIN, Kind, LeafError, name_of, pack_leaf, unpack_leaf
+from recorder.evidence.leaves import (
+    DOMAIN,
+    Kind,
+    LeafError,
+    name_of,
+    pack_leaf,
+    unpack_fields,
+    unpack_leaf,
+)
 from recorder.evidence.notes import Checkpoint, Note, NoteError, parse_checkpoint, parse_note, sign
 from recorder.evidence.tiles import Growth, Tiles, TilesError, put
 from recorder.segment import fsync_directory, make_directory
@@ -29,6 +37,7 @@ from recorder.segment import fsync_directory, make_directory
 BATCH = 4096
 EPOCH_SECONDS = 3600.0
 _FIELDS_AT = len(DOMAIN) + 13
+_KNOWN = 1  # the version of known.db's tables; one of another version is filled anew
 
 
 class LedgerError(Exception):
@@ -126,6 +135,10 @@ class Ledger:
                 self._known.execute(
                     "CREATE TABLE IF NOT EXISTS known (name BLOB PRIMARY KEY, leaf INTEGER)"
                 )
+                self._known.execute(
+                    "CREATE TABLE IF NOT EXISTS gaps (session TEXT, leaf INTEGER PRIMARY KEY)"
+                )
+                self._known.execute("CREATE INDEX IF NOT EXISTS gap ON gaps (session)")
                 self._known.execute("CREATE TABLE IF NOT EXISTS filled (root TEXT, size INTEGER)")
                 self._fill(tiles)
                 return
@@ -139,22 +152,31 @@ class Ledger:
     def _fill(self, tiles: Tiles) -> None:
         row = self._known.execute("SELECT root, size FROM filled").fetchone()
         size = 0 if row is None else int(row[1])
-        known = size <= tiles.size and row is not None
+        (version,) = self._known.execute("PRAGMA user_version").fetchone()
+        known = size <= tiles.size and row is not None and version == _KNOWN
         if known and row[0] != merkle.root(tiles.node, size).hex():
             known = False
         if not known:
             self._known.execute("DELETE FROM known")
+            self._known.execute("DELETE FROM gaps")
+            self._known.execute(f"PRAGMA user_version={_KNOWN}")
             size = 0
-        names = []
+        names, gaps = [], []
         for index, raw in enumerate(tiles.entries(size), size):
-            name = name_of(unpack_leaf(raw).kind, raw[_FIELDS_AT:])
+            leaf = unpack_leaf(raw)
+            name = name_of(leaf.kind, raw[_FIELDS_AT:])
             if name is not None:
                 names.append((name, index))
-        self._note_known(names)
+            if leaf.kind is Kind.GAP:
+                gaps.append((leaf.text("session"), index))
+        self._note_known(names, gaps)
 
-    def _note_known(self, names: Iterable[tuple[bytes, int]]) -> None:
+    def _note_known(
+        self, names: Iterable[tuple[bytes, int]], gaps: Iterable[tuple[str, int]]
+    ) -> None:
         with self._known:
             self._known.executemany("INSERT OR IGNORE INTO known VALUES (?, ?)", names)
+            self._known.executemany("INSERT OR IGNORE INTO gaps VALUES (?, ?)", gaps)
             self._known.execute("DELETE FROM filled")
             said = (self.checkpoint.root.hex(), self.checkpoint.size)
             self._known.execute("INSERT INTO filled VALUES (?, ?)", said)
@@ -169,16 +191,19 @@ class Ledger:
         """Put leaves in that are not there yet, and commit; how many."""
         fresh: list[Item] = []
         names: dict[bytes, int] = {}
+        gaps: list[tuple[str, int]] = []
         for kind, fields in items:
-            name = name_of(kind, fields)
+            name, index = name_of(kind, fields), self.checkpoint.size + len(fresh)
             if name is not None:
                 if name in names or self._is_known(name):
                     continue
-                names[name] = self.checkpoint.size + len(fresh)
+                names[name] = index
+            if kind is Kind.GAP:
+                gaps.append((str(unpack_fields(kind, fields)["session"]), index))
             fresh.append((kind, fields))
         if fresh:
             self._commit(fresh, self.checkpoint.epoch, self._key)
-            self._note_known(names.items())
+            self._note_known(names.items(), gaps)
         return len(fresh)
 
     def heartbeat(self) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from test_verify_evidence import verify
@@ -12,6 +14,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from recorder_world import ULIDS, U, World, header, make_journal
 
 from protocols.wire import Mark, Move, Span
+from recorder.evidence.glance import Glance
 from recorder.evidence.inbox import inbox_directory, ledger_directory
 from recorder.evidence.leaves import Kind, unpack_leaf
 from recorder.evidence.ledger import Ledger
@@ -68,6 +71,21 @@ def test_a_gap_in_a_log_is_a_leaf(tmp_path: Path) -> None:
     assert "3 records of part 0 are lost: the journal was damaged" in found[ULIDS[0]]["message"]
     assert "(leaf " in found[ULIDS[0]]["message"]
     assert "segment 1, is corrupt" in found["ledger"]["message"]
+
+
+def test_one_sessions_own_verdict_tells_of_it_too(tmp_path: Path) -> None:
+    """Without the whole ledger read, and after a ``known.db`` that did not know of gaps."""
+    damaged(tmp_path, (1,))
+    recovered(tmp_path)
+    directory = ledger_directory(tmp_path)
+    for known in ("as it was made", "of old"):
+        glance = Glance(directory)
+        assert glance.entry(ULIDS[0])
+        ((_, leaf),) = glance.gaps[ULIDS[0]]
+        assert "1 records of part 0 are lost" in leaf.text("reason"), known
+        with closing(sqlite3.connect(directory / "known.db")) as db:
+            db.executescript("DROP TABLE gaps; PRAGMA user_version = 0;")
+        Ledger(directory, World().wall).close()
 
 
 def test_one_lost_record_is_a_gap_too(tmp_path: Path) -> None:
