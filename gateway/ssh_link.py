@@ -25,7 +25,7 @@ _ATTENTION: Final = 1.0
 class Loop(Interface):
     """What is used of an event loop."""
 
-    def add_reader(self, fd: Any, callback: Callable[[], None], /) -> None: ...
+    def add_reader(self, fd: Any, callback: Callable[[], object], /) -> None: ...
     def remove_reader(self, fd: Any, /) -> bool: ...
     def add_writer(self, fd: Any, callback: Callable[[], None], /) -> None: ...
     def remove_writer(self, fd: Any, /) -> bool: ...
@@ -142,7 +142,11 @@ class Link:
                 self._writing = True
                 self._loop.add_writer(self._sock, self._flush)
         except OSError:
-            self._lost("")
+            # The gateway's side is closed. What it said before that is still to be heard.
+            out.clear()
+            self._last_words()
+            if self._finishing:
+                self.abort()
             return
         if self._full and len(out) <= LOW:
             self._full = False
@@ -182,26 +186,33 @@ class Link:
         if not poll.poll(0):
             self._watch = self._loop.call_later(_ATTENTION, self._look)
             return
-        while self.open and not self.spent:
-            self._readable()
+        self._last_words()
 
-    def _readable(self) -> None:
+    def _last_words(self) -> None:
+        """Take in what the kernel still holds of a gateway's side that is closed."""
+        while self.open and not self.spent:
+            if not self._readable():
+                self._lost("")
+
+    def _readable(self) -> bool:
+        """False: there was nothing."""
         try:
             raw = self._sock.recv(READ)
         except BlockingIOError:
-            return
+            return False
         except OSError:
             raw = b""
         if not raw:
             self._lost("")
-            return
+            return True
         try:
             for kind, body in self._frames.feed(raw):
                 self._speaker.frame_received(kind, body)
                 if not self.open:
-                    return
+                    break
         except WireError as error:
             self._lost(str(error))
+        return True
 
     def _lost(self, why: str) -> None:
         if not self.spent:

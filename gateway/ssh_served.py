@@ -28,6 +28,8 @@ LINGER_SECONDS: Final = 30.0
 """For a client to take what the gateway said before it left."""
 PARTING_SECONDS: Final = 5.0
 """For a client to hang up after its channel is closed."""
+_GLANCE: Final = 0.05
+"""Between looks at what a client that is dropped has taken."""
 _ANSWERS: Final = frozenset({Kind.GREETED, Kind.PROVEN, Kind.DENIED})
 
 Accepts = Callable[[bytes, str], bool]
@@ -89,13 +91,23 @@ class ServedConnection(Connection):
             raise WireError(Side.UPSTREAM, f"{kind.name} before there is a channel")
 
     def link_lost(self, why: str) -> None:
-        """At once, unless the client was told that it is over: then it may hear it."""
+        """What is on record as sent, the client may take first; and if it was told that it
+        is over, it may leave by itself."""
         if why:
             self.home.note(f"a client leg was given up: {why}")
-        if self._parting and not why:
+            cast(Any, self).abort()
+        elif self._parting:
             if self._session is not None:
                 self._session.close()
             self._linger(LINGER_SECONDS)
+        else:
+            self._drop(PARTING_SECONDS)
+
+    def _drop(self, left: float) -> None:
+        """Hang up when the client has taken what is owed to it, or in ``left`` seconds. Never
+        in the same moment: OpenSSH's client forgets what it has read when the end is there."""
+        if left > 0 and (self._owed() or left == PARTING_SECONDS):
+            self.home.loop.call_later(_GLANCE, lambda: self._drop(left - _GLANCE))
         else:
             cast(Any, self).abort()
 

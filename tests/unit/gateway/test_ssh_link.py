@@ -170,3 +170,18 @@ def test_a_frame_out_of_turn_loses_the_link(pair: Pair) -> None:
     assert len(pair.speaker.lost) == 1
     assert "out of turn" in pair.speaker.lost[0]
     assert not pair.loop.readers
+
+
+@pytest.mark.parametrize("finish", [False, True])
+def test_last_words_are_heard_though_nothing_can_be_sent_any_more(pair: Pair, finish: bool) -> None:
+    pair.far.send(frame(Kind.DATA, b"half"))
+    pair.far.close()
+    pair.link.send(Kind.EOF)
+    if finish:
+        pair.link.finish()
+    for call in pair.loop.soon:  # the flush comes before the socket is looked at
+        call()
+    assert pair.speaker.heard == [(Kind.DATA, b"half")]
+    assert pair.speaker.lost == [""]
+    assert pair.link.open is not finish
+    assert not pair.loop.readers
