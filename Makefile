@@ -8,7 +8,7 @@ ARGS ?=
 # What a build may depend on; setup.py itself looks whether anything of it changed.
 COMPILED := setup.py $(wildcard protocols/*.py protocols/*/*.[pch]* recorder/*.py gateway/*.py)
 
-.PHONY: help demo test deep lint bench clean lock tools
+.PHONY: help demo test deep lint bench smoke clean lock tools
 
 help:            ## what there is to do
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ lint: $(VENV)/.dev  ## ruff and mypy strict
 
 bench: $(VENV)/.dev $(VENV)/.built tools  ## what the gateway costs here, as a page (under 10 minutes; ARGS=--all: hours)
 	@$(BIN)/python -m bench $(ARGS)
+
+smoke: $(VENV)/.dev $(VENV)/.built tools  ## every scenario of the bench once, tiny: is the work done right? (a minute)
+	@$(BIN)/python -m bench smoke $(ARGS)
 
 tools:           ## PostgreSQL, its clients, pgbouncer, OpenSSH and git, from Debian where they are missing
 	@tests/setup/tools

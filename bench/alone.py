@@ -29,6 +29,9 @@ class Alone:
     def entrants(self, settings: Settings) -> Sequence[str]:
         return self.variants
 
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        return ()
+
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 0.5, 0.02 + min(self.longest, settings.seconds / 2)
 

@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from gateway.demo.postgres import SUPERUSER, Server, free_port
 DATABASE = "bench"
 START_SECONDS = 20.0
 ROOT = Path(__file__).resolve().parent.parent
+PEERS = ("haproxy", "pgbouncer", "proxyjump")
+"""Programs of others: where one is not installed, the rest is still told."""
 
 
 class Missing(Exception):
@@ -74,6 +77,20 @@ class Contender(Interface):
 
     def stop(self) -> list[Check]:
         """End it; what is to be said about the work that it did."""
+
+
+_given: set[int] = set()
+_one_at_a_time = threading.Lock()
+
+
+def fresh_port() -> int:
+    """A free TCP port that no contender of this process was given before: between
+    hearing of it and listening there, others look for one as well."""
+    with _one_at_a_time:
+        while (port := free_port()) in _given:
+            pass
+        _given.add(port)
+        return port
 
 
 class Direct:
@@ -201,7 +218,7 @@ class Haproxy(Process):
         if program is None:
             raise Missing("apt-get install haproxy")
         self.folder = Path(tempfile.mkdtemp(prefix="bench-haproxy-"))
-        server, port = self._server, free_port()
+        server, port = self._server, fresh_port()
         config = self.folder / "haproxy.cfg"
         _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
         config.write_text(
@@ -258,7 +275,7 @@ class Pgbouncer(Process):
         if program is None:
             raise Missing("apt-get install pgbouncer")
         folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-pgbouncer-"))
-        server, port = self._server, free_port()
+        server, port = self._server, fresh_port()
         (folder / "users").write_text(f'"{SUPERUSER}" "{server.password}"\n')
         (folder / "ini").write_text(
             PGBOUNCER.format(host=server.host, upstream=server.port, port=port, folder=folder)

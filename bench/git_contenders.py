@@ -11,13 +11,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol as Interface
 
-from bench.contenders import Missing
+from bench.contenders import Missing, fresh_port
 from bench.figures import BenchFault, Check
 from bench.process import Meter
 from bench.wirewarden import Gateway, nothing_recorded
 from gateway.demo.git_client import GitClient
 from gateway.demo.issuer import DemoIssuer
-from gateway.demo.postgres import NoServer, free_port
+from gateway.demo.postgres import NoServer
 from gateway.demo.ssh_server import SshServer
 
 JUMP = """\
@@ -171,7 +171,7 @@ class GitGateway(Gateway):
 
     def start(self) -> None:
         folder = self.folder = Path(tempfile.mkdtemp(prefix="bench-git-gateway-"))
-        server, port = self._server, free_port()
+        server, port = self._server, fresh_port()
         issuer = DemoIssuer(folder / "issuer")
         policy = Path(__file__).with_name("git-policy.toml").read_text()
         (folder / "policy.toml").write_text(policy)
@@ -208,6 +208,7 @@ class GitGateway(Gateway):
             env=os.environ | {"WIREWARDEN_TOKEN": issuer.token("agent", seconds=86400)},
         )  # fmt: skip
         if done.returncode:
+            self.stop()
             raise BenchFault(f"no certificate: {done.stderr.strip()}")
 
     def _verified(self) -> Check:

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from bench.contenders import Missing
 from bench.figures import BenchFault, Check, Metric
 from bench.git_bulk import fill
 from bench.git_contenders import MAKERS, GitContender
@@ -17,6 +16,8 @@ from bench.lab import Lab
 from bench.process import Meter
 from bench.scenario import BASES, BRIEFLY, Measure
 from bench.settings import Settings
+from bench.starting import started
+from bench.wirewarden import owed_by
 from gateway.demo.git_client import GitFailed
 from gateway.demo.postgres import NoServer
 from gateway.demo.ssh_server import SshServer
@@ -44,6 +45,9 @@ class GitContest:
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
 
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        return owed_by(entrants)
+
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 2.0, 1.0
 
@@ -68,21 +72,8 @@ class GitContest:
             stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
             lab.say(f"preparing {self.name}")
             self.prepare(lab)
-            running: dict[str, GitContender] = {}
-            with contextlib.ExitStack() as contenders:
-                for name in names:
-                    contender = MAKERS[name](self.server, self.folder)
-                    try:
-                        contender.start()
-                    except Missing as missing:
-                        skipped[name] = str(missing)
-                        continue
-                    except BenchFault as fault:
-                        checks.append(Check(f"{name} starts", False, str(fault)))
-                        skipped[name] = "it did not start"
-                        continue
-                    contenders.callback(lambda ended: checks.extend(ended.stop()), contender)
-                    running[name] = contender
+            contenders = [MAKERS[name](self.server, self.folder) for name in names]
+            with started(contenders, checks, skipped) as running:
 
                 def measure(case: str, entrant: str, warm: bool) -> Mapping[str, float]:
                     try:

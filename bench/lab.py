@@ -21,12 +21,12 @@ from bench.contenders import (
     Direct,
     Door,
     Haproxy,
-    Missing,
     Pgbouncer,
 )
 from bench.figures import BenchFault, Check
 from bench.process import Meter
 from bench.settings import Settings
+from bench.starting import started
 from bench.wirewarden import Wirewarden
 from gateway.demo.postgres import SUPERUSER, Server
 
@@ -147,20 +147,7 @@ class Lab:
     ) -> Iterator[dict[str, Contender]]:
         """Run them; afterwards ``checks`` has what is to be said about their
         work, ``skipped`` whom the machine hasn't."""
-        running: dict[str, Contender] = {}
-        with contextlib.ExitStack() as stack:
-            for contender in contenders:
-                try:
-                    contender.start()
-                except Missing as missing:
-                    skipped[contender.name] = str(missing)
-                    continue
-                except BenchFault as fault:
-                    checks.append(Check(f"{contender.name} starts", False, str(fault)))
-                    skipped[contender.name] = "it did not start"
-                    continue
-                stack.callback(lambda ended: checks.extend(ended.stop()), contender)
-                running[contender.name] = contender
+        with started(contenders, checks, skipped) as running:
             self.running = running
             try:
                 yield running

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench import machine, report
+from bench import machine, report, smoke
 from bench.document import as_json
 from bench.figures import Outcome
 from bench.lab import Lab
@@ -98,6 +98,8 @@ def run(chosen: Sequence[Scenario], settings: Settings, places: Places) -> int:
     _sum_up(told, settings, shown)
     if stopped:
         return INTERRUPTED
+    if settings.smoke and not smoke.judged(chosen, settings, told):
+        return BAD
     return DONE if told["good"] else BAD
 
 

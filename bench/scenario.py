@@ -18,6 +18,7 @@ from bench.figures import BenchFault, Case, Check, Metric, Outcome
 from bench.lab import Lab
 from bench.machine import Watch
 from bench.settings import Settings
+from bench.wirewarden import owed_by
 from gateway.demo.postgres import NoServer
 
 Measure: TypeAlias = Callable[[str, str, bool], Mapping[str, float]]
@@ -58,6 +59,9 @@ class Scenario(Interface):
     def cases(self, settings: Settings) -> Sequence[str]:
         """The cases, in the order in which they run."""
 
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        """Names of the checks that must be among its results when these ran."""
+
     def guess(self, settings: Settings) -> tuple[float, float]:
         """Seconds of setup, and of one turn, on a machine like those that
         developers have."""
@@ -87,6 +91,9 @@ class Contest:
 
     def cases(self, settings: Settings) -> Sequence[str]:
         raise NotImplementedError
+
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        return owed_by(entrants)
 
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 2.0 + 0.7 * len(self.entrants(settings)), settings.seconds + 0.4

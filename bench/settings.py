@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
+IN_SMOKE = ("direct", "gateway os", "gateway disk", "gateway no masks")
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
@@ -76,12 +78,11 @@ class Settings:
     def among(self, contenders: Sequence[str], briefly: Sequence[str]) -> list[str]:
         """Who of ``contenders`` runs: those asked for; else all, but where time is
         short ``briefly`` (all where that is empty). A smoke test runs each contender
-        in one scenario, and elsewhere what the product is about."""
+        in one scenario, and elsewhere direct and every gateway that is the product."""
         if self.only:
             return [name for name in contenders if name in self.only]
         if self.whole or not briefly:
             return list(contenders)
         if self.smoke:
-            usual = ("direct", "gateway os", "gateway no masks")
-            return [name for name in contenders if name in usual]
+            return [name for name in contenders if name in IN_SMOKE]
         return [name for name in contenders if name in briefly]

@@ -9,12 +9,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
-from bench.contenders import DATABASE, ROOT, Door, Process
+from bench.contenders import DATABASE, PEERS, ROOT, Door, Process, fresh_port
 from bench.figures import Check
 from gateway.demo.issuer import DemoIssuer
-from gateway.demo.postgres import SUPERUSER, Server, free_port
+from gateway.demo.postgres import SUPERUSER, Server
 from recorder.catalog import catalog
 
 CONFIG = """\
@@ -54,7 +55,24 @@ database = "{database}"
 tls = "disable"
 """
 
+UNRECORDED = "gateway unrecorded"
+WITHOUT_RECORDS = ("direct", "bare relay", *PEERS)
 LISTENS = re.compile(r"(gateway: (ready|[a-z0-9-]+ on)|bench: this gateway records nothing)\b")
+
+
+def owed_by(entrants: Iterable[str]) -> list[str]:
+    """Names of the checks that the gateways among ``entrants`` leave when they end."""
+    gateways = [name for name in entrants if name not in WITHOUT_RECORDS]
+    return [each for name in gateways for each in (_ended(name), _records(name))]
+
+
+def _ended(name: str) -> str:
+    return f"{name} ended well"
+
+
+def _records(name: str) -> str:
+    said = "nothing is on record" if name == UNRECORDED else "recordings verify"
+    return f"{name}: {said}"
 
 
 def rules(*, masks: bool = True) -> str:
@@ -87,7 +105,7 @@ def write_config(
     """Write ``gateway.toml`` and all that it names into ``folder``; where the
     gateway will listen, and the token to come with. ``policy``: instead of the
     bench's."""
-    port = free_port()
+    port = fresh_port()
     issuer = DemoIssuer(folder / "issuer")
     (folder / "policy.toml").write_text(policy or rules(masks=masks))
     secret = folder / "upstream-password"
@@ -131,7 +149,7 @@ class Gateway(Process):
         said = [line for line in self.output().splitlines() if not LISTENS.match(line)]
         checks = [
             Check(
-                f"{self.name} ended well",
+                _ended(self.name),
                 code == 0 and not said,
                 f"exit code {code}" + (f": {_telling(said)}" if said else ""),
             )
@@ -155,7 +173,7 @@ class Gateway(Process):
         )
 
     def _verified(self) -> Check:
-        name = f"{self.name}: recordings verify"
+        name = _records(self.name)
         sessions = [line.as_dict() for line in catalog(self.folder / "state")]
         if not sessions:
             return Check(name, False, "nothing was recorded")
@@ -217,4 +235,4 @@ def nothing_recorded(gateway: Gateway) -> Check:
     """Of one that throws records away: that it did."""
     left = [path for path in (gateway.folder / "state" / "sessions").rglob("*") if path.is_file()]
     said = "bench only: records are thrown away, so that what they cost can be seen"
-    return Check(f"{gateway.name}: nothing is on record", not left, said)
+    return Check(_records(gateway.name), not left, said)

@@ -23,6 +23,8 @@ WARM = "warm-up"
 WARM_MB = 2
 SMALL_MB = 0.1
 LONGEST = 1200.0
+PRODUCT = ("direct", "proxyjump", "gateway os", "gateway disk")
+"""Without the gateway of the bench that records nothing."""
 
 BULK_METRICS = (
     Metric("speed", "MB/s", "more"),
@@ -88,7 +90,7 @@ class Push(Bulk):
     """A push into an empty repository: everything in one pack."""
 
     name = "git-push"
-    contenders = ("direct", "proxyjump", "gateway os", "gateway disk")
+    contenders = PRODUCT
     about = "git push of one large repository into an empty one"
 
     def prepare(self, lab: Lab) -> None:
@@ -117,7 +119,7 @@ class Fetch(Bulk):
     """A clone that has the first half gets the second."""
 
     name = "git-fetch"
-    contenders = ("direct", "proxyjump", "gateway os")
+    contenders = PRODUCT
     about = "git fetch of the second half into a clone of the first"
 
     def prepare(self, lab: Lab) -> None:
@@ -159,7 +161,7 @@ class Small(GitContest):
 
     name = "git-small"
     about = "clones of a small repository, all started at once"
-    contenders = ("direct", "proxyjump", "gateway os")
+    contenders = PRODUCT
     metrics = (
         Metric("time", "s", "less"),
         *PERCENTILES,
@@ -218,7 +220,7 @@ class FirstByte(GitContest):
 
     name = "git-connect"
     about = "connect, log in, first byte of git's advertisement"
-    contenders = ("direct", "proxyjump", "gateway os")
+    contenders = PRODUCT
     metrics = (
         Metric("latency", "ms", "less"),
         *PERCENTILES,

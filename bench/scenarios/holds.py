@@ -23,6 +23,7 @@ from gateway.approvals import Approvals, ApprovalState
 from gateway.policy.principal import Principal
 
 PATIENCE = 120.0
+RAN_ONCE = "each held statement ran once, after its approval"
 SINGLY = 20
 """So many are approved one by one, each alone; the rest at once."""
 LEAD = Principal("lead", "bench", "person", frozenset({"leads"}))
@@ -67,6 +68,9 @@ class Holds(Contest):
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return [f"{settings.held:,} statements"]
+
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        return [*super().owed(entrants), RAN_ONCE]
 
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 3.0, 4.0 + settings.held / 40
@@ -144,7 +148,7 @@ class Holds(Contest):
         return measured
 
     def checks(self) -> list[Check]:
-        return [Check("each held statement ran once, after its approval", True, f"{self._held:,}")]
+        return [Check(RAN_ONCE, True, f"{self._held:,}")]
 
 
 def _pending(store: Approvals, count: int) -> list[str]:

@@ -19,6 +19,7 @@ from bench.settings import Settings
 from recorder.index.answer import Answer, rebuilt
 from recorder.verify import OK, verify_file
 
+AGREES = "grep agrees with the rules on record"
 LISTS, SEARCHES = questions(1_000_000)
 SPOKEN = {
     "recorder list --principal": ["list", "--principal", "repo-7@ci", "--json"],
@@ -56,6 +57,9 @@ class Index(Alone):
 
     def cases(self, settings: Settings) -> Sequence[str]:
         return [f"{settings.commands:,} commands"]
+
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        return [AGREES]
 
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 3.0 + settings.commands / 12_000, 0.25 * min(1.0, settings.seconds)
@@ -124,7 +128,7 @@ class Index(Alone):
         }
 
     def checks(self) -> list[Check]:
-        return [Check("grep agrees with the rules on record", True, f"{self._found:,} found")]
+        return [Check(AGREES, True, f"{self._found:,} found")]
 
 
 class Verify(Alone):

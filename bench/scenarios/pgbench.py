@@ -54,18 +54,19 @@ class Pgbench(Contest):
         options: Sequence[str],
         *,
         contenders: Sequence[str] = POSTGRES,
+        briefly: Sequence[str] = LEAST,
         quick: Sequence[int] = (8,),
         in_quick: bool = True,
     ) -> None:
-        """``quick``: the numbers of clients where time is short; none: the
-        settings', and every contender."""
+        """``quick``: the numbers of clients where time is short, and ``briefly`` who
+        runs then; none: the settings', and every contender."""
         self.name = name
         self.about = about
         self.contenders = tuple(contenders)
         self._mode = mode
         self._options = tuple(options)
         self._quick = tuple(quick)
-        self.briefly = () if not quick else BRIEFLY if contenders is POSTGRES else LEAST
+        self.briefly = tuple(briefly) if quick else ()
         self.in_quick = in_quick
 
     def cases(self, settings: Settings) -> Sequence[str]:
@@ -151,7 +152,6 @@ def _sockets(pid: int) -> int:
 
 SELECT = "one row by its key (pgbench -S)"
 TPCB = "pgbench's TPC-B-like transaction of 7 commands"
-LESS = ("direct", "haproxy", "pgbouncer", "gateway os")
 SCENARIOS = (
     Pgbench(
         "select-prepared",
@@ -161,25 +161,9 @@ SCENARIOS = (
         contenders=tuple(MAKERS),
         quick=(),
     ),
-    Pgbench("select-simple", f"{SELECT}, simple protocol", "simple", ("-S",), contenders=LESS),
-    Pgbench(
-        "select-extended", f"{SELECT}, extended protocol", "extended", ("-S",), contenders=LESS
-    ),
-    Pgbench("tpcb", f"{TPCB}, prepared", "prepared", ()),
-    Pgbench(
-        "tpcb-simple",
-        f"{TPCB}, simple protocol",
-        "simple",
-        (),
-        contenders=LESS,
-        in_quick=False,
-    ),
-    Pgbench(
-        "tpcb-extended",
-        f"{TPCB}, extended protocol",
-        "extended",
-        (),
-        contenders=LESS,
-        in_quick=False,
-    ),
+    Pgbench("select-simple", f"{SELECT}, simple protocol", "simple", ("-S",)),
+    Pgbench("select-extended", f"{SELECT}, extended protocol", "extended", ("-S",)),
+    Pgbench("tpcb", f"{TPCB}, prepared", "prepared", (), briefly=BRIEFLY),
+    Pgbench("tpcb-simple", f"{TPCB}, simple protocol", "simple", (), in_quick=False),
+    Pgbench("tpcb-extended", f"{TPCB}, extended protocol", "extended", (), in_quick=False),
 )

@@ -14,12 +14,13 @@ from bench.contenders import ROOT
 from bench.figures import BenchFault, Check, Metric
 from bench.lab import Lab
 from bench.settings import Settings
-from bench.wirewarden import Wirewarden
+from bench.wirewarden import Wirewarden, owed_by
 from recorder.catalog import catalog
 from recorder.replay.report import Status
 
 TRANSACTIONS = 4_000
 IN_SMOKE = 100
+RECORDS = "gateway os"
 COMPARED = [status.value.replace("-", "_") for status in Status]
 LEFT_OUT = 3
 """``recorder cat`` has no credentials to give, and says so."""
@@ -45,12 +46,15 @@ class Replay(Alone):
     def cases(self, settings: Settings) -> Sequence[str]:
         return [f"{self._transactions(settings):,} transactions"]
 
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        return owed_by([RECORDS])
+
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 8.0, 0.6 + self._transactions(settings) / 8000
 
     def prepare(self, lab: Lab) -> None:
         lab.accounts()
-        gateway = Wirewarden(lab.server, "os")
+        gateway = Wirewarden(lab.server, "os", name=RECORDS)
         gateway.start()
         self._checks: list[Check] = []
         self._transacted = self._transactions(lab.settings)

@@ -47,6 +47,11 @@ class Rows(Contest):
     def guess(self, settings: Settings) -> tuple[float, float]:
         return 10.0, 0.3 + settings.rows / 120_000
 
+    def owed(self, entrants: Sequence[str]) -> Sequence[str]:
+        masking = [name for name in entrants if _masks(name)]
+        cases = [case for case in TABLES if case != "plain"]
+        return [*super().owed(entrants), *(_masked(n, case) for n in masking for case in cases)]
+
     def prepare(self, lab: Lab) -> None:
         count = lab.settings.rows
 
@@ -97,7 +102,7 @@ class Rows(Contest):
     def _examine(self, name: str, case: str, raw: bytes) -> None:
         """Every value of every row is what it must be. The same bytes are not
         looked at twice."""
-        masked = name.startswith("gateway") and name != "gateway no masks" and case != "plain"
+        masked = _masks(name) and case != "plain"
         known = (hashlib.sha256(raw).digest(), masked)
         if known not in self._examined:
             self._compare(name, case, raw, masked)
@@ -125,11 +130,19 @@ class Rows(Contest):
 
     def checks(self) -> list[Check]:
         said = [
-            Check(f"{name}: rows masked ({case})", True, f"{count:,} rows, two values each")
+            Check(_masked(name, case), True, f"{count:,} rows, two values each")
             for (name, case), count in sorted(self._seen.items())
         ]
         self._seen.clear()
         return said
+
+
+def _masks(name: str) -> bool:
+    return name.startswith("gateway") and name != "gateway no masks"
+
+
+def _masked(name: str, case: str) -> str:
+    return f"{name}: rows masked ({case})"
 
 
 SCENARIOS = (Rows(),)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from bench import cli, targets
 from bench.alone import Alone
-from bench.contenders import Missing
+from bench.contenders import Missing, fresh_port
 from bench.figures import BenchFault, Check, Metric
 from bench.lab import MAKERS, Lab
 from bench.process import Meter
@@ -25,6 +26,7 @@ from bench.run import Places, run
 from bench.scenario import plan_of, play
 from bench.scenarios import ALL
 from bench.settings import Settings
+from bench.starting import started
 from bench.unrecorded import Nowhere
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -227,12 +229,65 @@ def test_only_those_asked_for_run() -> None:
     only = replace(Settings(), only=("gateway disk",))
     found = {scenario.name: list(scenario.entrants(only)) for scenario in ALL}
     assert found["tpcb"] == ["gateway disk"]
-    assert found["select-simple"] == []
+    assert found["idle"] == []
 
 
 def test_a_smoke_test_runs_every_contender_somewhere() -> None:
     seen = {name for scenario in ALL for name in scenario.entrants(Settings.of_smoke())}
     assert seen >= {*MAKERS, "proxyjump"}
+
+
+def test_a_smoke_test_runs_both_durabilities_wherever_contenders_meet() -> None:
+    """It once ran ``os`` alone, and its figures looked as good as ever."""
+    for scenario in ALL:
+        if {"direct", "gateway disk"} <= set(scenario.entrants(Settings.of_all())):
+            assert {"direct", "gateway os", "gateway disk"} <= set(
+                scenario.entrants(Settings.of_smoke())
+            ), scenario.name
+
+
+class Started:
+    """A contender that notes what is done to it."""
+
+    meter = None
+
+    def __init__(self, name: str, fault: BaseException | None = None) -> None:
+        self.name = name
+        self.ended = 0
+        self._fault = fault
+
+    def start(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def stop(self) -> list[Check]:
+        self.ended += 1
+        return [Check(f"{self.name} ended", True)]
+
+
+def test_all_that_was_started_is_ended_in_turn() -> None:
+    names = [Started("a"), Started("b", BenchFault("it fell")), Started("c")]
+    checks: list[Check] = []
+    skipped: dict[str, str] = {}
+    with pytest.raises(KeyboardInterrupt), started(names, checks, skipped) as running:
+        assert list(running) == ["a", "c"]
+        raise KeyboardInterrupt
+    assert [each.ended for each in names] == [1, 0, 1]
+    assert [check.name for check in checks] == ["b starts", "a ended", "c ended"]
+    assert skipped == {"b": "it did not start"}
+
+
+def test_one_that_nobody_foresaw_does_not_leave_the_others_running() -> None:
+    names = [Started("a"), Started("b", ZeroDivisionError())]
+    with pytest.raises(ZeroDivisionError), started(names, [], {}):
+        pass
+    assert names[0].ended == 1
+
+
+def test_no_two_contenders_are_given_one_port() -> None:
+    with ThreadPoolExecutor(8) as pool:
+        ports = list(pool.map(lambda _: fresh_port(), range(200)))
+    assert len(set(ports)) == 200
 
 
 def test_the_recorder_of_the_bench_takes_every_call_of_the_gateway() -> None:
