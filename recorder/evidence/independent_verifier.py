@@ -23,6 +23,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+_FORMS = "....BHI...fdBHIQbhiq.....BHIHIHI"  # of numbers and lengths after the tags c0 to df
+_CRC = list(range(256))
+for _ in range(8):
+    _CRC = [value >> 1 ^ (0x82F63B78 if value & 1 else 0) for value in _CRC]
+
 
 def need(ok: object, why: str) -> None:
     if not ok:
@@ -33,20 +38,18 @@ def sha(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
+def unbase64(text: str) -> bytes:
+    raw = base64.b64decode(text, validate=True)
+    need(base64.b64encode(raw).decode() == text, "not base64 as it must be")
+    return raw
+
+
 def crc(data: bytes) -> int:
     """CRC-32C as section 1 stores it."""
     value = 0xFFFFFFFF
     for byte in data:
         value = value >> 8 ^ _CRC[(value ^ byte) & 0xFF]
     return value ^ 0xFFFFFFFF ^ 0xA282EAD8
-
-
-_CRC = list(range(256))
-for _ in range(8):
-    _CRC = [value >> 1 ^ (0x82F63B78 if value & 1 else 0) for value in _CRC]
-
-
-_FORMS = "....BHI...fdBHIQbhiq.....BHIHIHI"  # of numbers and lengths after the tags c0 to df
 
 
 def unpack(stream: BytesIO) -> Any:
@@ -166,7 +169,7 @@ class Chain:
 
     def __init__(self, root_file: str) -> None:
         name, _, key = root_file.strip().split("+", 2)
-        self.root = base64.b64decode(key, validate=True)[1:]
+        self.root = unbase64(key)[1:]
         self.origin = "wirewarden/" + sha(b"wirewarden origin\0", self.root).hex()[:16]
         need(name == self.origin, "not a root key")
         self.epochs: list[list[Any]] = []
@@ -174,9 +177,8 @@ class Chain:
     def add(self, raw: bytes) -> None:
         kind, epoch, _, fields = read_leaf(raw)
         number, public, by, size, root, signature = fields
-        need(kind == 0 and number == epoch == len(self.epochs), "an epoch out of its place")
-        need(by == 0 or (by == 1 and self.epochs), "an epoch certified by nobody")
-        need(not self.epochs or size > self.epochs[-1][3], "an epoch begins too early")
+        follows = kind == 0 and number == epoch == len(self.epochs) and by <= (number > 0)
+        need(follows and (not number or size > self.epochs[-1][3]), "an epoch out of its place")
         name = self.origin.encode()
         form, said = f"<H{len(name)}sI32sQ32s", (len(name), name, number, public, size, root)
         key = Ed25519PublicKey.from_public_bytes(self.epochs[-1][1] if by else self.root)
@@ -186,19 +188,20 @@ class Chain:
     def checkpoint(self, raw: bytes) -> tuple[int, bytes]:
         """Size and root of a checkpoint by the epoch whose it is to sign."""
         text, _, lines = raw.decode().rpartition("\n\n")
+        need(lines[-1:] == "\n" and min((text + lines).replace("\n", " ")) >= " ", "not a note")
         origin, size, root, when = text.split("\n")
         need(origin == self.origin, "a checkpoint of another ledger")
         owner = [fields for fields in self.epochs if fields[3] < int(size)][-1]
         need(when.startswith(f"wirewarden epoch {owner[0]} at "), "a checkpoint of another epoch")
         who, key = self.origin + "/epoch", Ed25519PublicKey.from_public_bytes(owner[1])
         hashed = sha(who.encode(), b"\n\1", owner[1])[:4]
-        for line in lines.splitlines():
-            _, name, encoded = line.split(" ")
-            signature = base64.b64decode(encoded, validate=True)
-            if name == who and signature[:4] == hashed:
-                key.verify(signature[4:], (text + "\n").encode())
-                return int(size), base64.b64decode(root, validate=True)
-        raise ValueError("a checkpoint is not signed by its epoch")
+        words = [line.split(" ") for line in lines[:-1].split("\n")]
+        signatures = [(dash, name, unbase64(encoded)) for dash, name, encoded in words]
+        good = all(dash == "\u2014" and len(raw) > 4 for dash, _, raw in signatures)
+        mine = [raw[4:] for _, name, raw in signatures if (name, raw[:4]) == (who, hashed)]
+        need(good and len(mine) == 1, "a checkpoint is not signed by its epoch")
+        key.verify(mine[0], (text + "\n").encode())
+        return int(size), unbase64(root)
 
 
 def judge(log: dict[str, Any], kind: int, fields: list[Any]) -> None:
@@ -213,21 +216,19 @@ def verify_proof(trust: str, raws: list[bytes], proof_raw: bytes) -> str:
     """The session's id; an exception when it is not good."""
     log, proof, chain = read_parts(raws), json.loads(proof_raw), Chain(trust)
     for text in proof["epochs"]:
-        chain.add(base64.b64decode(text))
-    size, root = chain.checkpoint(base64.b64decode(proof["checkpoint"]))
-    kinds = set()
-    for item in proof["leaves"]:
-        raw = base64.b64decode(item["leaf"])
+        chain.add(unbase64(text))
+    size, root = chain.checkpoint(unbase64(proof["checkpoint"]))
+    leaves = [(item, unbase64(item["leaf"])) for item in proof["leaves"]]
+    for item, raw in leaves:
         kind, epoch, _, fields = read_leaf(raw)
         own = [*chain.epochs, [0, 0, 0, size, root]][epoch + 1]
         need(chain.epochs[epoch][3] <= item["index"] < own[3], "a leaf outside its epoch")
         for count, wanted, name in ((*own[3:5], "path"), (size, root, "checkpoint_path")):
-            path = [base64.b64decode(step) for step in item[name]]
+            path = [unbase64(step) for step in item[name]]
             need(climb(sha(b"\0", raw), item["index"], count, path) == wanted, "a bad proof")
         need(kind in (1, 2, 3) and fields[0] == log["session"].encode(), "another session's leaf")
         judge(log, kind, fields)
-        kinds.add(kind)
-    need({1, 3} <= kinds, "the proof lacks the session's beginning or end")
+    need({1, 3} <= {read_leaf(raw)[0] for _, raw in leaves}, "its beginning or end is not proven")
     return str(log["session"])
 
 
@@ -247,6 +248,7 @@ def verify_state(trust: str, state: Path) -> dict[str, str]:
         for _ in range(width):
             length = int.from_bytes(raw[at : at + 2], "big")
             leaf = raw[at + 2 : at + 2 + length]
+            need(len(leaf) == length, "a tile ends early")
             kind, epoch, when, fields = read_leaf(leaf)
             need(when >= before, "a leaf is older than the one before it")
             if kind == 0:
@@ -282,11 +284,9 @@ def verify_state(trust: str, state: Path) -> dict[str, str]:
 def main(arguments: list[str]) -> int:
     trust, *paths = map(Path, arguments)
     try:
-        if len(paths) > 1:
-            *logs, proof = [path.read_bytes() for path in paths]
-            found = {verify_proof(trust.read_text(), logs, proof): ""}
-        else:
-            found = verify_state(trust.read_text(), paths[0])
+        key, raws = trust.read_text(), [path.read_bytes() for path in paths[:-1]]
+        of = [verify_proof(key, raws, paths[-1].read_bytes())] if raws else []
+        found = dict.fromkeys(of, "") or verify_state(key, paths[0])
     except Exception as error:  # whatever is thrown at it, it is not good
         found = {"ledger": str(error) or type(error).__name__}
     for session, fault in found.items():
