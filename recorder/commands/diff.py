@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from difflib import SequenceMatcher
 from typing import Any
 
 from protocols.wire import Side
@@ -14,6 +13,7 @@ from recorder.errors import FormatError
 from recorder.reader import Recording, decoded, open_recording
 from recorder.records import CommandEntry
 from recorder.render import Printer, one_line
+from recorder.replay.align import operations
 from recorder.replay.compare import Comparer, name_of
 from recorder.replay.exchanges import Exchange, exchanges
 from recorder.replay.messages import Message, UnreadableError
@@ -34,7 +34,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="how two sessions differ",
         description="Aligns the commands of two sessions; tells which are in one only, and which "
         "verdicts differ; of postgres, also where the same request got another answer (as the "
-        "client saw it, with the normalisers of recorder replay). Exit code 0: no difference, "
+        "client saw it, with the normalisers of recorder replay). What follows after 1,500 "
+        "differences in the way is told as removed and added. Exit code 0: no difference, "
         "5: differences.",
     )
     parser.add_argument("a", metavar="A")
@@ -74,9 +75,7 @@ def run(args: argparse.Namespace) -> int:
 
 def _commands(a: Recording, b: Recording) -> Iterator[dict[str, Any]]:
     then, now = _said(a), _said(b)
-    for op, i, j, k, m in SequenceMatcher(
-        None, [c.text for c in then], [c.text for c in now], autojunk=False
-    ).get_opcodes():
+    for op, i, j, k, m in operations([c.text for c in then], [c.text for c in now]):
         if op != "equal":
             yield from ({"what": "only-a", "text": c.text} for c in then[i:j])
             yield from ({"what": "only-b", "text": c.text} for c in now[k:m])
@@ -105,10 +104,10 @@ def _exchanges(recording: Recording) -> list[Exchange]:
 
 def _answers(a: list[Exchange], b: list[Exchange], comparer: Comparer) -> Iterator[dict[str, Any]]:
     keys = [[tuple(m.raw for m in e.asked) for e in each] for each in (a, b)]
-    matcher = SequenceMatcher(None, keys[0], keys[1], autojunk=False)
-    for i, k, size in matcher.get_matching_blocks():
-        for then, now in zip(a[i : i + size], b[k : k + size], strict=True):
-            yield from _answer(then, now, comparer)
+    for op, i, j, k, n in operations(keys[0], keys[1]):
+        if op == "equal":
+            for then, now in zip(a[i:j], b[k:n], strict=True):
+                yield from _answer(then, now, comparer)
 
 
 def _answer(then: Exchange, now: Exchange, comparer: Comparer) -> Iterator[dict[str, Any]]:
@@ -119,7 +118,7 @@ def _answer(then: Exchange, now: Exchange, comparer: Comparer) -> Iterator[dict[
     after = [m for ours, m in now.steps if not ours]
     kinds = [m.kind for m in before], [m.kind for m in after]
     told = 0
-    for op, i, j, k, n in SequenceMatcher(None, kinds[0], kinds[1], autojunk=False).get_opcodes():
+    for op, i, j, k, n in operations(kinds[0], kinds[1]):
         if op != "equal":
             gone = [("only-a", m) for m in before[i:j]] + [("only-b", m) for m in after[k:n]]
             for what, message in gone[:_MOST]:

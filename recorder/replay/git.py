@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from difflib import SequenceMatcher
 
+from recorder.replay.align import operations
 from recorder.replay.compare import Difference
 from recorder.replay.messages import UnreadableError
 from recorder.replay.report import Item, Status
@@ -94,7 +94,7 @@ def compare(then: Said, now: Said, exact: bool) -> Iterator[Item]:
         else:
             yield Item(Status.NORMALISED, 1, number, "capabilities", normalisers=(CAPABILITIES,))
     a, b = ([text for text, c in s.lines if exact or not c] for s in (then, now))
-    for op, i, j, k, n in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+    for op, i, j, k, n in operations(a, b):
         if op == "equal":
             for _ in range(i, j):
                 number += 1
