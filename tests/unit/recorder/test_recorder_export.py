@@ -8,11 +8,12 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 from recorder_world import ULIDS, C, Legs, U, World, header, make_journal, play_session
 
+from gateway.policy.verdicts import Verdict
 from recorder.cli import main
 from recorder.export.ocsf import _endpoint
 from recorder.export.pcapng import _sum
@@ -161,8 +162,55 @@ def test_ndjson_is_shaped_as_ocsf(
         assert event["src_endpoint"] == {"ip": "127.0.0.1", "port": 5555}
     assert [e["activity_name"] for e in events[2:]] == ["Query", "Delete", "Update"]
     assert [e["action_id"] for e in events[2:]] == [1, 2, 1]
-    assert [e["status_id"] for e in events[2:]] == [1, 2, 1]
+    # What was let through may have failed at the server: 0 is Unknown.
+    assert [e["status_id"] for e in events[2:]] == [0, 2, 0]
+    assert [e["disposition_id"] for e in events[2:]] == [1, 2, 8]
+    assert events[4]["unmapped"]["approval"] == {"id": "a1", "state": "approved"}
     assert len({e["metadata"]["uid"] for e in events}) == 5
+
+
+@pytest.mark.parametrize(
+    ("after", "end", "told"),
+    [
+        ([("approval", {"id": "a", "state": "pending"}),
+          ("approval", {"id": "a", "state": "consumed"})], "closed", (1, 8, 0)),
+        ([("approval", {"id": "a", "state": "pending"}),
+          ("approval", {"id": "a", "state": "denied"})], "closed", (2, 2, 2)),
+        ([("approval", {"id": "a", "state": "pending"}),
+          ("refusal", {"kind": "withdrawn"})], "closed", (2, 2, 2)),
+        ([("refusal", {"kind": "policy"})], "closed", (2, 2, 2)),
+        ([("approval", {"id": "a", "state": "pending"})], "terminated", (2, 2, 2)),
+        ([("approval", {"id": "a", "state": "pending"})], "recovered", (0, 14, 0)),
+        ([("approval", {"id": "a", "state": "pending"})], "", (0, 14, 0)),
+    ],
+)  # fmt: skip
+def test_ndjson_says_what_became_of_what_was_held(
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    after: list[tuple[str, dict[str, Any]]],
+    end: str,
+    told: tuple[int, int, int],
+) -> None:
+    journal = make_journal(tmp_path / "state", World(), sealer=True)
+    log = journal.open(header())
+    log.command(1, "prepare", "update t", Verdict.HOLD, ("hold",), "", "p")
+    log.command(2, "run", "update t", Verdict.HOLD, ("hold",), "", "p")
+    for kind, fields in after:
+        log.event(kind, fields)
+    log.spans([Legs().passed(C, b"Q select 1;")])
+    journal.flush()
+    if end:
+        log.command(3, "run", "select 1", Verdict.ALLOW, (), "", "p")
+        log.end(end, "done")
+        journal.flush()
+    words = ["--dir", str(tmp_path / "state"), "export", ULIDS[0], "--format", "ndjson"]
+    main(words)
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    asked, held, *_ = ((e["action_id"], e["disposition_id"], e["status_id"]) for e in lines)
+    assert asked == (0, 14, 0)  # preparing runs nothing, and nobody is asked
+    assert held == told
+    assert [e["metadata"]["uid"].rpartition("/")[2] for e in lines] == ["1", "2", "3"][: len(lines)]
+    journal.close()
 
 
 def test_endpoints() -> None:
