@@ -3,7 +3,7 @@
 Passes standard input and output on, but no more than UP bytes towards the server
 and DOWN bytes from it (-1: all). When either is used up it creates the file MARK
 and passes nothing more that way: git waits at exactly that byte, until a test
-removes MARK. Ends when ssh ends.
+removes MARK. Ends when ssh ends; if that was with success, with all that it said.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def main() -> int:
         thread = threading.Thread(target=pump, args=(source, sink, most, mark), daemon=True)
         thread.start()
     code = process.wait()
-    thread.join(5 if down < 0 or not mark.exists() else 0)  # what ssh said last
+    # What ssh said last. One that ended badly ends git at once, stalled or not.
+    thread.join(30 if code == 0 else 5 if down < 0 or not mark.exists() else 0)
     return code
 
 

@@ -62,7 +62,8 @@ class Stalled:
     def __init__(self, folder: Path, work: Work, up: int, down: int, *words: str) -> None:
         self._mark = folder / f"stalled-{time.monotonic_ns()}"
         line = f"{shlex.quote(sys.executable)} {STALL} {self._mark} {up} {down} -- "
-        command = {"GIT_SSH_COMMAND": line + work.client.ssh_command}
+        # Without the variant git asks the command itself first, by ``-G``: that would stall.
+        command = {"GIT_SSH_COMMAND": line + work.client.ssh_command, "GIT_SSH_VARIANT": "ssh"}
         self.process = work.start(*words, environment=command)
         end = time.monotonic() + 20
         while not self._mark.exists():
