@@ -28,8 +28,10 @@ LINGER_SECONDS: Final = 30.0
 """For a client to take what the gateway said before it left."""
 PARTING_SECONDS: Final = 5.0
 """For a client to hang up after its channel is closed."""
+DROP_SECONDS: Final = 2.0
+"""For a client that is dropped to take what is on record as sent to it."""
 _GLANCE: Final = 0.05
-"""Between looks at what a client that is dropped has taken."""
+"""Between looks whether it has."""
 _ANSWERS: Final = frozenset({Kind.GREETED, Kind.PROVEN, Kind.DENIED})
 
 Accepts = Callable[[bytes, str], bool]
@@ -101,12 +103,12 @@ class ServedConnection(Connection):
                 self._session.close()
             self._linger(LINGER_SECONDS)
         else:
-            self._drop(PARTING_SECONDS)
+            self._drop(DROP_SECONDS)
 
     def _drop(self, left: float) -> None:
         """Hang up when the client has taken what is owed to it, or in ``left`` seconds. Never
         in the same moment: OpenSSH's client forgets what it has read when the end is there."""
-        if left > 0 and (self._owed() or left == PARTING_SECONDS):
+        if left > 0 and (self._owed() or left == DROP_SECONDS):
             self.home.loop.call_later(_GLANCE, lambda: self._drop(left - _GLANCE))
         else:
             cast(Any, self).abort()
