@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ def parser() -> argparse.ArgumentParser:
     smoke.add_argument("scenario", nargs="*", metavar="SCENARIO", help="names, see list")
     smoke.add_argument("--json", type=Path, metavar="FILE", help="write the results there")
 
-    for module in ("compare", "profile", "drawing"):
+    for module in ("compare", "profile", "drawing", "table"):
         __import__(f"bench.{module}", fromlist=["add"]).add(commands)
     return top
 
@@ -133,10 +134,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not given or (given[0].startswith("-") and given[0] not in ("-h", "--help")):
         given.insert(0, "run")
     args = top.parse_args(given)
-    if args.command == "list":
-        return listing(Settings.of_all() if args.all else Settings())
-    if "do" in args:
-        done: int = args.do(args)
+    if args.command == "list" or "do" in args:
+        try:
+            if args.command == "list":
+                return listing(Settings.of_all() if args.all else Settings())
+            done: int = args.do(args)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            # Whoever read has seen enough; Python would complain when it ends.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
         return done
     # Told to stop, it still takes down the servers that it started.
     told: list[int] = []

@@ -22,6 +22,14 @@ METRICS = (
 )
 
 
+def carries(metric: str, count: int) -> bool:
+    """Whether so many latencies carry a percentile: p99.9 of a hundred is but the
+    slowest one. True for what is no percentile."""
+    if not metric.startswith("p") or not metric[1:].replace(".", "").isdigit():
+        return True
+    return count * (100 - float(metric[1:])) >= 100 - 1e-6
+
+
 class Latency:
     """Counts of microseconds, to three digits."""
 

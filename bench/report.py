@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from bench.figures import Case, Metric, Outcome, Spread
+from bench.latency import carries
 from bench.machine import FOREIGN_PERCENT, STEAL_PERCENT
 
 SHOWN_BASES = ("direct", "pgbouncer", "proxyjump", "0 rules")
@@ -57,7 +58,10 @@ def of_case(case: Case, metrics: tuple[Metric, ...]) -> list[str]:
         for name in against:
             ratio = case.ratio(entrant, name, metrics[0])
             row.append("-" if ratio is None else f"{ratio:.2f}")
-        row += [spread(case.spread(entrant, m.name)) for m in measured]
+        for m in measured:
+            count = case.latency[entrant].count if entrant in case.latency else 0
+            told = not count or carries(m.name, count)
+            row.append(spread(case.spread(entrant, m.name)) if told else "-")
         rows.append(row)
     lines = table(rows)
     lines += [f"  BAD {name}: {why}" for name, why in case.failed.items()]

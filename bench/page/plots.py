@@ -11,7 +11,7 @@ from bench.page.style import OTHERS, css_class
 from bench.page.svg import Log, drawing, line, mark, short, tag, text
 from bench.report import number
 
-CELL, ROW, LOW_ROW = 370, 31, 23
+CELL, ROW, LOW_ROW = 330, 31, 23
 Figures = Mapping[str, Any]
 
 

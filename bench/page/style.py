@@ -83,7 +83,9 @@ th{font-weight:600;color:var(--soft);text-align:right;padding:2px 8px 4px;vertic
  font-size:12.5px;white-space:nowrap}
 td{padding:0 8px;text-align:right;white-space:nowrap;vertical-align:middle}
 th:first-child,td:first-child{text-align:left;padding-left:2px}
-td.plot,th.plot{padding:0 4px;width:370px;text-align:left;line-height:0}
+tr:not(.case) td:first-child:not(.failed){position:sticky;left:0;background:var(--card)}
+th small{display:block;font-weight:400;font-size:11.5px;min-height:1.2em}
+td.plot,th.plot{padding:0 4px;width:330px;text-align:left;line-height:0}
 td.plot svg{display:block}
 tr.case td{padding:12px 2px 3px;font-weight:650;text-align:left}
 tr.ours td{font-weight:600} tr.ours td.num small{font-weight:400}

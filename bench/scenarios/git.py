@@ -50,7 +50,8 @@ class Bulk(GitContest):
         self.size: dict[str, int] = {}
         self.tips: dict[str, str] = {}
         sizes = dict(zip(self.cases(lab.settings), lab.settings.git_sizes, strict=True))
-        for seed, (case, size) in enumerate({WARM: WARM_MB, **sizes}.items(), 1):
+        warm = {} if lab.settings.smoke else {WARM: WARM_MB}
+        for seed, (case, size) in enumerate({**warm, **sizes}.items(), 1):
             self.size[case] = self.bulk(self.source(case), size, seed=seed)
             self.tips[case] = self.tip(self.source(case))
 

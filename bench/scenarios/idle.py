@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from bench.contenders import Contender
+from bench.contenders import Contender, Pgbouncer
 from bench.figures import BenchFault, Metric
 from bench.lab import Lab
 from bench.process import Meter
@@ -40,7 +40,6 @@ class Idle(Contest):
         Metric("tps", "/s", "more"),
         Metric("tps ×alone", "", "more"),
     )
-    # pgbouncer keeps its server connections, so that none would be left for others.
     contenders = ("direct", "bare relay", "haproxy", "gateway os", "pgbouncer")
     briefly = ("bare relay", "gateway os", "pgbouncer")
     most_rounds = 1  # memory that was freed is not given back: a second round would show less
@@ -90,6 +89,8 @@ class Idle(Contest):
         finally:
             for connection in open_now:
                 connection.close()
+            if isinstance(contender, Pgbouncer):
+                _end_pooled(lab)
         measured = {
             "connect": took / count * 1e3,
             "query": query * 1e3,
@@ -158,6 +159,15 @@ def _await_room(lab: Lab) -> None:
                 return
             time.sleep(0.1)
     raise BenchFault("the server still has the sessions of the turn before")
+
+
+def _end_pooled(lab: Lab) -> None:
+    """pgbouncer keeps its server connections, so that none would be left for others
+    and for the next case: the server ends them, and pgbouncer takes that well."""
+    lab.execute(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+        "WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+    )
 
 
 def _connected(dsn: str) -> psycopg.Connection[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.latency import HIGHEST, Latency, of_pgbench, percentiles_of
+from bench.latency import HIGHEST, Latency, carries, of_pgbench, percentiles_of
 
 
 def test_percentiles_are_of_the_values_to_three_digits() -> None:
@@ -52,3 +52,15 @@ def test_pgbench_logs_are_read_whole(tmp_path: Path) -> None:
     found = of_pgbench(tmp_path)
     assert found.count == 3
     assert found.at(50) == pytest.approx(4.0, rel=0.01)
+
+
+def test_a_percentile_needs_that_many_latencies() -> None:
+    told = {name: [carries(name, count) for count in (1, 2, 99, 100, 999, 1000)]
+            for name in ("p50", "p99", "p99.9", "peak", "latency")}  # fmt: skip
+    assert told == {
+        "p50": [False, True, True, True, True, True],
+        "p99": [False, False, False, True, True, True],
+        "p99.9": [False, False, False, False, False, True],
+        "peak": [True] * 6,
+        "latency": [True] * 6,
+    }
