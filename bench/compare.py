@@ -170,6 +170,8 @@ def lines(rows: list[Row], told: list[str], only_old: list[Key], only_new: list[
         + ", ".join(f"{count} {word}" for word, count in counts.items())
         + f"; {len(rows) - len(judged)} not judged: fewer than {movement.LEAST_ROUNDS} rounds"
     )
+    if not judged:
+        said.append("  BEWARE nothing was judged: this says neither that it got worse nor that not")
     for label, keys in (("OLD", only_old), ("NEW", only_new)):
         names = sorted({f"{key.scenario} {key.case}, {key.entrant}" for key in keys})
         if names:

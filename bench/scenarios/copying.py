@@ -24,6 +24,7 @@ class Copying(Contest):
     metrics = (
         Metric("speed", "MB/s", "more"),
         Metric("cpu", "ms/MB", "less"),
+        Metric("peak", "MB", "less"),
         Metric("growth", "MB", "less"),
         Metric("cpu after", "ms/MB", "less"),
     )
@@ -94,6 +95,7 @@ class Copying(Contest):
             meter.settle(60)
             measured["cpu"] = spent / megabytes * 1e3
             measured["cpu after"] = (meter.cpu() - ended) / megabytes * 1e3
+            measured["peak"] = peak / 1e6
             measured["growth"] = max(0, peak - held) / 1e6
         return measured
 

@@ -33,6 +33,7 @@ class Rows(Contest):
         Metric("speed", "MB/s", "more"),
         Metric("rows", "k/s", "more"),
         Metric("cpu", "µs/row", "less"),
+        Metric("peak", "MB", "less"),
         Metric("growth", "MB", "less"),
     )
 
@@ -96,6 +97,7 @@ class Rows(Contest):
         if meter is not None:
             meter.settle()
             measured["cpu"] = spent / count * 1e6
+            measured["peak"] = peak / 1e6
             measured["growth"] = max(0, peak - held) / 1e6
         return measured
 

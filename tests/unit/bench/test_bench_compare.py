@@ -71,8 +71,15 @@ def test_a_small_move_matters_only_where_it_is_asked_for() -> None:
     assert told(old, new, least=0.01)["tps", "direct"] == "worse"
 
 
-def test_too_few_rounds_are_not_judged() -> None:
+def test_too_few_rounds_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert told([0.5, 0.5], [0.1, 0.1])["tps", "direct"] == "unknown"
+    old, new = (saved(tmp_path, f"{r}", document(outcome([r, r]))) for r in (0.5, 0.1))
+    assert main(["compare", old, new]) == 0
+    assert "BEWARE nothing was judged" in capsys.readouterr().out
+    assert (
+        main(["compare", saved(tmp_path, "o", document(outcome(STILL))), str(tmp_path / "o")]) == 0
+    )
+    assert "nothing was judged" not in capsys.readouterr().out
 
 
 def test_less_is_better_where_the_metric_says_so() -> None:
