@@ -17,13 +17,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import sha256
-from typing import Any
 
 import psycopg
 
 from gateway.approval_rows import SCHEMA_VERSION
 from gateway.approval_store import check_instance
 from gateway.store import Row, Rows, StoreError
+from recorder.database_words import told
 
 NAME = f"wirewarden_approvals_{SCHEMA_VERSION}"
 CONNECT_SECONDS = 5
@@ -328,8 +328,4 @@ def _key(instance: str) -> int:
 
 
 def _told(error: psycopg.Error) -> str:
-    """Without what the URL says beside the host: libpq quotes it where it is malformed."""
-    lines: Any = str(error).splitlines() or [type(error).__name__]
-    if isinstance(error, psycopg.ProgrammingError) and error.sqlstate is None:
-        return "the approvals' database: its URL can't be used"
-    return f"the approvals' database: {lines[0]}"
+    return f"the approvals' database: {told(error)}"

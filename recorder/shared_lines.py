@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import psycopg
 
+from recorder.database_words import told
+
 NAME = "wirewarden_holds_1"
 _LOCK = 0x57574844
 _TABLES = (
@@ -103,5 +105,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        lines = str(error).splitlines()
-        raise SharedLinesError(lines[0] if lines else repr(error)) from None
+        raise SharedLinesError(told(error)) from None

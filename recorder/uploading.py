@@ -54,8 +54,10 @@ class Uploading:
             changed = folder.stat().st_mtime_ns
             if done.get(day) == changed:
                 continue
+            # Before it is listed: what arrives later may not show in a time that is as young.
+            settled = datetime.now(UTC).timestamp() * 1e9 - changed > _YOUNG
             whole = yield from self._day(folder, f"{self._home}/{day}")
-            if whole and datetime.now(UTC).timestamp() * 1e9 - changed > _YOUNG:
+            if whole and settled:
                 done[day] = changed
                 self._note(done)
 

@@ -10,6 +10,7 @@ from zlib import crc32
 
 import psycopg
 
+from recorder.database_words import told
 from recorder.index.database import SCHEMA, DatabaseTrouble, Row
 
 _LOCK = 0x57697265
@@ -139,5 +140,4 @@ def _told() -> Iterator[None]:
     try:
         yield
     except psycopg.Error as error:
-        text = str(error).splitlines()
-        raise DatabaseTrouble(f"the index's database: {text[0] if text else error!r}") from None
+        raise DatabaseTrouble(f"the index's database: {told(error)}") from None

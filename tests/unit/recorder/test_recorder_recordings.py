@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -161,6 +162,28 @@ def test_days_that_were_copied_whole_are_not_looked_at_again(
     assert "copied 1 files" in here("upload")[1]
     (tmp_path / CACHE).write_text("[]")
     assert "copied 0 files" in here("upload")[1]
+
+
+def test_what_arrives_while_its_day_is_copied_is_not_forgotten(
+    here: Run, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, [some()])
+    (folder,) = tmp_path.glob("sessions/*/*/*")
+    times = (time.time() - 1.5,) * 2
+    os.utime(folder, times)  # young still: a change may not show in it
+    upload = Recordings.upload
+
+    def slow(self: Recordings, path: Path, key: str) -> bool:
+        if not (folder / "late.keys").exists():
+            (folder / "late.keys").write_text("{}")
+            os.utime(folder, times)
+            time.sleep(0.6)
+        return upload(self, path, key)
+
+    monkeypatch.setattr(Recordings, "upload", slow)
+    here("upload")
+    here("upload")
+    assert any(key.endswith("/late.keys") for key in bucket.listed())
 
 
 def test_a_store_that_writes_over_is_refused(here: Run, tmp_path: Path, bucket: Bucket) -> None:
