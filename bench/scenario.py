@@ -96,7 +96,7 @@ class Contest:
         return owed_by(entrants)
 
     def guess(self, settings: Settings) -> tuple[float, float]:
-        return 2.0 + 0.7 * len(self.entrants(settings)), settings.seconds + 0.4
+        return 2.0 + 0.4 * len(self.entrants(settings)), settings.seconds + 0.4
 
     def prepare(self, lab: Lab) -> None:
         """The data."""
