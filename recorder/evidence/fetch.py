@@ -10,8 +10,6 @@ import re
 import secrets
 from pathlib import Path
 
-import httpx
-
 from recorder.evidence import merkle
 from recorder.evidence.anchors import read_cosignatures
 from recorder.evidence.notes import NoteError, parse_checkpoint, parse_note, to_base64
@@ -27,6 +25,8 @@ class FetchError(Exception):
 
 
 def _post(url: str, body: bytes, kind: str) -> tuple[int, bytes]:
+    import httpx  # takes a tenth of a second to load, and most gateways ask nobody
+
     try:
         with (
             httpx.Client(timeout=TIMEOUT, trust_env=False) as client,
