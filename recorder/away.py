@@ -4,8 +4,10 @@ what was put there."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -105,15 +107,32 @@ def put_note(path: Path, note: Away) -> None:
 def open_log(path: Path) -> int:
     """A descriptor of a Log's bytes, wherever they are. ``FileNotFoundError`` where there is no
     such Log; ``AwayError`` where its store does not give it; ``ContradictionError`` where that
-    gives something else."""
+    gives something else, or what is there is no file."""
     for _ in range(2):
         try:
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            return open_file(path)
         except FileNotFoundError:
             note = away_of(path)
             if note is not None:
                 return _brought(path, note)
+    if path.is_symlink():
+        raise ContradictionError("here is a symbolic link that leads nowhere, and no Log", 0)
     raise FileNotFoundError(f"no such Log: {path}")
+
+
+def open_file(path: Path) -> int:
+    """A descriptor of what must be a regular file, or a link to one: to open a pipe would wait
+    for ever. ``ContradictionError`` where it is something else; ``OSError``."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENXIO):
+            raise
+    else:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            return fd
+        os.close(fd)
+    raise ContradictionError("here is something else than a file", 0)
 
 
 def _brought(path: Path, note: Away) -> int:

@@ -56,6 +56,8 @@ class LiveSession:
             sessions_directory(directory.parent.parent), header["session"], header["wall"]
         )
         """Where its Log is to be; parts of it may be there already."""
+        self.header_body = b""
+        """As of a ``LogFile``; nothing where the journal has the HEADER of a later part only."""
         self.end: End | None = None
         self.records = 0
         self.chunks = 0
@@ -77,7 +79,9 @@ class LiveSession:
 
     def again(self) -> LiveSession:
         """A second reader of the same session, with a place of its own."""
-        return LiveSession(self.path, self._segment, self._number, self.header, self._seq)
+        other = LiveSession(self.path, self._segment, self._number, self.header, self._seq)
+        other.header_body = self.header_body
+        return other
 
     def size(self) -> int:
         """Bytes on record are not known without reading."""
@@ -231,6 +235,7 @@ def live_sessions(journals: Path) -> Iterator[LiveSession]:
                         segment = int(path.stem) if path.stem.isdecimal() else 0
                         if number not in found or seq == 0:
                             live = LiveSession(directory, segment, number, header, seq)
+                            live.header_body = record.body if seq == 0 else b""
                             found[number] = (live, Tally(), records.Decoder())
                         session, tally, decoder = found[number]
                         session.noticed(record, tally, decoder)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
 from pathlib import Path
 
 from recorder import verify as checks
@@ -11,8 +13,8 @@ from recorder.evidence.anchors import Trust
 from recorder.evidence.glance import Unsure
 from recorder.evidence.judge import Judge, LedgerFault, has_ledger, unanchored
 from recorder.live import LiveSession
-from recorder.reader import Recording, open_recording
-from recorder.state import LOG_SUFFIX, sessions_directory
+from recorder.reader import Recording, every_log, open_recording
+from recorder.state import LOG_SUFFIX, session_of, sessions_directory
 
 
 class Judging:
@@ -44,13 +46,15 @@ class Judging:
     def verdict(self, name: str) -> checks.Verdict:
         """About what ``name`` names. Raises ``UnknownSessionError``, ``OSError``."""
         if name == "-":
-            return checks.verify_file(path_of_stdin())
+            return self._alone(checks.verify_file(path_of_stdin()))
         if name.endswith(LOG_SUFFIX) or "/" in name or Path(name).is_file():
-            path = Path(name)
-            return self._of_path(path) if self._inside(path) else checks.verify_file(path)
+            return self._of_path(Path(name))
         try:
             recording = open_recording(self.state, name)
         except FormatError as error:
+            found = [p for p in every_log(self.state) if session_of(p).upper() == name.upper()]
+            if len(found) == 1:
+                return self._of_path(found[0])
             kind = checks.INCOMPLETE if error.torn else checks.CORRUPT
             kind = checks.TAMPERED if isinstance(error, ContradictionError) else kind
             return checks.Verdict(kind, error.reason, name, error.offset, part=error.part)
@@ -59,7 +63,7 @@ class Judging:
             if place == name:
                 raise
             # Of another gateway that shares the index; its ledger is not here.
-            return checks.verify_file(Path(place))
+            return self._alone(checks.verify_file(Path(place)))
         try:
             return self.of(recording)
         finally:
@@ -68,9 +72,7 @@ class Judging:
     def of(self, recording: Recording) -> checks.Verdict:
         """About an opened recording. Raises ``OSError``."""
         if not isinstance(recording, LiveSession):
-            if self._inside(recording.path):
-                return self._of_path(recording.path)
-            return checks.verify(recording)
+            return self._of_path(recording.path)
         glance = self._glancing()
         if glance is not None:
             try:
@@ -80,7 +82,7 @@ class Judging:
                 pass
         judge = self.judge()
         if judge is None:
-            return checks.verify(recording)
+            return self._alone(checks.verify(recording))
         if judge.sealed(str(recording.header["session"])):
             found = judge.gone(str(recording.header["session"]))
             if found is not None:  # the journal has it still, but its Log was there
@@ -88,6 +90,10 @@ class Judging:
         return judge.judge_open(recording)
 
     def _of_path(self, path: Path) -> checks.Verdict:
+        if not self._inside(path):
+            if not self._inside(Path(os.path.realpath(path))):
+                return self._alone(checks.verify_file(path))
+            path = Path(os.path.realpath(path))
         glance = self._glancing()
         if glance is not None:
             try:
@@ -95,7 +101,7 @@ class Judging:
             except (Unsure, LedgerFault):
                 pass
         judge = self.judge()
-        return checks.verify_file(path) if judge is None else judge.judge(path)
+        return self._alone(checks.verify_file(path)) if judge is None else judge.judge(path)
 
     @property
     def scope(self) -> str:
@@ -108,8 +114,23 @@ class Judging:
             return f"{known}, of which only their own leaves were read (--log: all of it)"
         return f"{known}; {unanchored(judge.watch, judge.anchors)}"
 
+    def _alone(self, verdict: checks.Verdict) -> checks.Verdict:
+        """About what no ledger tells of: whoever names a key wants to hear that it vouches."""
+        if not self.ledger:
+            scope = f"{verdict.scope}; there is no ledger here, to tell of what was removed"
+            verdict = replace(verdict, scope=scope)
+        if self._trust.root is None or verdict.status != checks.OK:
+            return verdict
+        told = "whole in itself, but nothing here ties it to the trusted key"
+        return replace(verdict, status=checks.UNKNOWN_KEY, message=f"{told}; {verdict.message}")
+
     def _inside(self, path: Path) -> bool:
-        return path.resolve().is_relative_to(sessions_directory(self.state).resolve())
+        """Whether ``path`` says that it is in the state directory, wherever a link leads."""
+        sessions = os.path.abspath(sessions_directory(self.state))
+        found = os.path.abspath(path)
+        return Path(found).is_relative_to(sessions) or Path(found).is_relative_to(
+            os.path.realpath(sessions)
+        )
 
     def _glancing(self) -> Judge | None:
         if self._whole is not None or self.fault is not None:

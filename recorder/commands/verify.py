@@ -132,9 +132,13 @@ def run(args: argparse.Namespace) -> int:
         complain(f"there is no state directory {args.dir}: name it with --dir or WIREWARDEN_STATE")
         return ERROR
     judging = Judging(args.dir, trust, args.log)
-    if args.log and not judging.ledger:
-        complain(f"{args.dir} has no ledger")
-        return ERROR
+    if (args.log or args.all) and not judging.ledger:
+        if trust.root is not None:
+            gone = "there is no ledger here, though its key is trusted"
+            report.add("ledger", checks.Verdict(checks.TAMPERED, gone, ""))
+        elif args.log:
+            complain(f"{args.dir} has no ledger")
+            return ERROR
     judge = judging.judge() if args.all or args.log else None
     if judge is None and judging.fault is not None:
         report.add("ledger", judging.fault)
@@ -160,8 +164,8 @@ def run(args: argparse.Namespace) -> int:
                 continue
             complain(str(error))
             report.failed(ERROR)
-        except AwayError as error:  # of the others something can be said
-            complain(str(error))
+        except OSError as error:  # of the others something can be said
+            complain(str(error) if isinstance(error, AwayError) else f"{name}: {error}")
             report.failed(ERROR)
     if args.all and judge is not None:
         for verdict in judge.missing():

@@ -17,8 +17,8 @@ import json
 import struct
 import sys
 from io import BytesIO
-from itertools import pairwise
 from pathlib import Path
+from time import gmtime, strftime
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -117,7 +117,7 @@ def read_parts(raws: list[bytes]) -> dict[str, Any]:
     """A session's Log, of all its parts in order (section 6.1): as its first, with ``roots``."""
     logs = [read_log(raw) for raw in raws]
     need([log["number"] for log in logs] == [*range(len(logs))], "a part is missing")
-    for log, after in pairwise(logs):
+    for log, after in zip(logs, logs[1:], strict=False):  # noqa: RUF007
         number, seq, time, status, _, counts = log["end"][:6]
         said = {"session": log["session"], "wall": log["wall"], "previous": log["root"]}
         said |= {"part": after["number"], "from": (number, seq), "counts": counts}
@@ -237,8 +237,7 @@ def verify_state(trust: str, state: Path) -> dict[str, str]:
     ledger, chain = state / "evidence", Chain(trust)
     raw_note = (ledger / "checkpoint").read_bytes()
     size = int(raw_note.split(b"\n")[1])
-    hashes, before = list[bytes](), 0
-    said: dict[str, list[tuple[int, list[Any]]]] = {}
+    hashes, before, said = list[bytes](), 0, dict[str, list[tuple[int, list[Any]]]]()
     for tile in range(-(-size // 256)):
         name = f"x{tile // 10**6:03d}/x{tile // 1000 % 1000:03d}/{tile % 1000:03d}"
         path = ledger / "tile/entries" / name.removeprefix("x000/").removeprefix("x000/")
@@ -260,17 +259,19 @@ def verify_state(trust: str, state: Path) -> dict[str, str]:
             hashes.append(sha(b"\0", leaf))
             before, at = when, at + 2 + length
     need(chain.checkpoint(raw_note) == (size, mth(hashes)), "not the checkpoint's leaves")
-    found, logs = {}, dict[str, dict[int, Path]]()
+    found, logs = {}, dict[str, list[tuple[int, Path]]]()
     for path in (state / "sessions").rglob("*.agr"):
         session, _, part = path.name.removesuffix(".agr").partition(".p")
-        logs.setdefault(session, {})[int(part or 0)] = path
+        logs.setdefault(session, []).append((int(part or 0), path))
     for session in sorted(said.keys() | logs.keys()):
         kinds = [(kind, kind == 2 and fields[1]) for kind, fields in said.get(session, [])]
         found[session] = ""
         try:
             need(len(set(kinds)) == len(kinds), "a leaf is there twice")
             if session in logs:
-                log = read_parts([path.read_bytes() for _, path in sorted(logs[session].items())])
+                log = read_parts([path.read_bytes() for _, path in sorted(logs[session])])
+                day = state / strftime("sessions/%Y/%m/%d", gmtime(log["wall"] // 10**9))
+                need({path.parent for _, path in logs[session]} == {day}, "it is under another day")
                 need(log["session"] == session and (3, False) in kinds, "the ledger has it not")
                 for kind, fields in said[session]:
                     judge(log, kind, fields)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from recorder.log_reader import LogFile
 from recorder.parted import PartedLog, log_of, parts_at
 from recorder.reader import Recording, every_log
 from recorder.sealed import read_sealed
-from recorder.state import part_of, session_of
+from recorder.state import log_path, part_of, session_of
 from recorder.verify import Verdict
 
 
@@ -55,6 +56,15 @@ class Judge:
         self._underway: set[str] | None = None
         self._deleting: set[str] = set()
 
+    def _untold(self, verdict: Verdict) -> Verdict:
+        """Good in itself, and the ledger does not tell of its end yet: to whoever names a key
+        that is not enough. What says so (a journal, the inbox) is signed by nobody."""
+        scope = "internally consistent; the ledger does not have its end yet"
+        if verdict.status == checks.OK and self.watch.trusted:
+            message = f"{verdict.message}; the ledger does not have its end yet"
+            return replace(verdict, status=checks.INCOMPLETE, message=message, scope=scope)
+        return replace(verdict, scope=scope)
+
     @property
     def underway(self) -> set[str]:
         """Sessions that a journal or the inbox still holds."""
@@ -84,7 +94,11 @@ class Judge:
         try:
             log = log_of(path)
         except FormatError:
-            return checks.verify_file(path)
+            verdict = replace(checks.verify_file(path), session=session_of(path))
+            part = part_of(path)
+            if verdict.status != checks.INCOMPLETE or part is None:
+                return verdict
+            return self._cut_off(verdict, self.watch.entry(verdict.session), part)
         try:
             verdict = checks.verify(log)
             if verdict.status in (checks.CORRUPT, checks.TAMPERED):
@@ -92,6 +106,8 @@ class Judge:
             part = part_of(path)
             if session_of(path) != verdict.session or part is None:
                 return _tampered(verdict, 0, 0, "it lies under the name of another session")
+            if not _in_place(path, log):
+                return _tampered(verdict, 0, 0, "it lies under another day than its own")
             entry = self.watch.entry(verdict.session)
             found = contradiction(log, entry)
             if found is not None:
@@ -124,11 +140,12 @@ class Judge:
         if gone or verdict.offset is not None:
             return self._cut_off(verdict, entry, min(gone, default=verdict.part))
         if not parts:
-            return verdict
+            return verdict if verdict.status != checks.OK else self._untold(verdict)
         told = f"its {len(parts)} first parts" if len(parts) > 1 else "its first part"
         found_leaf = max(index for index, _ in parts.values())
         told += f" in the ledger {self.watch.chain.origin} (up to leaf {found_leaf})"
-        return replace(verdict, scope=f"{told}; of the rest it has no leaf yet")
+        scope = f"{told}; of the rest it has no leaf yet"
+        return replace(self._untold(verdict), scope=scope)
 
     def _cut_off(self, verdict: Verdict, entry: Entry | None, part: int) -> Verdict:
         """Something is missing from ``part`` on: is that known to have been there?"""
@@ -156,8 +173,7 @@ class Judge:
 
     def _not_there(self, verdict: Verdict, entry: Entry | None) -> Verdict:
         if verdict.session in self.underway:
-            scope = "internally consistent; the ledger does not have its end yet"
-            return replace(verdict, scope=scope)
+            return self._untold(verdict)
         message = "the ledger does not know it: it was put here, or put in another's place"
         if entry is not None:
             message = "the ledger knows its beginning, and of no such end"
@@ -189,8 +205,9 @@ class Judge:
             message = f"deleted {instant(leaf.at)}: {leaf.text('reason')} (leaf {index})"
             return Verdict(checks.DELETED, message, session, scope=scope)
         if session in self.underway and session in self._deleting:
-            message = "deleted; the ledger does not have its tombstone yet"
-            return Verdict(checks.DELETED, message, session, scope=scope)
+            # Signed by nobody yet: whoever took it away could have put that there.
+            message = "gone; a tombstone waits for the ledger, which does not have it yet"
+            return Verdict(checks.INCOMPLETE, message, session, 0, scope=scope)
         place = entry.start or entry.end or next(iter(entry.parts.values()))
         message = f"removed: the ledger has it from {instant(place[1].at)} (leaf {place[0]})"
         return Verdict(checks.TAMPERED, message, session, 0, scope=scope)
@@ -198,6 +215,12 @@ class Judge:
 
 def _tampered(verdict: Verdict, part: int, offset: int, message: str) -> Verdict:
     return replace(verdict, status=checks.TAMPERED, message=message, offset=offset, part=part)
+
+
+def _in_place(path: Path, log: LogFile | PartedLog) -> bool:
+    """Whether it is under the day on which it began: a second one elsewhere is no other Log."""
+    wanted = log_path(Path(), str(log.header["session"]), log.header["wall"])
+    return Path(os.path.abspath(path)).parts[-4:-1] == wanted.parts[:-1]
 
 
 def _roots(recording: Recording) -> dict[int, bytes]:
@@ -211,7 +234,7 @@ def contradiction(recording: Recording, entry: Entry | None) -> tuple[int, int, 
     """Part, byte and why: where what was read through is not what the ledger says."""
     if entry is None:
         return None
-    if entry.start is not None and recording.part == 0 and not isinstance(recording, LiveSession):
+    if entry.start is not None and recording.part == 0 and recording.header_body:
         index, leaf = entry.start
         if leaf.raw("digest") != header_digest(recording.header_body):
             return 0, FILE_HEADER, f"its header is not that which the ledger has (leaf {index})"

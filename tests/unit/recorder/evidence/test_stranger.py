@@ -1,0 +1,236 @@
+"""Who can write to a copied state directory, and wants the auditor to find it good: links,
+things that are no files, Logs in other places, claims that nobody signed, and no ledger at all.
+The auditor has the root's public key."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from test_verify_evidence import NAMES, path_of, record, verify
+
+from recorder.evidence import independent_verifier as second
+from recorder.evidence.inbox import (
+    deletion_leaf,
+    end_leaf,
+    hand_over,
+    inbox_directory,
+    ledger_directory,
+    start_leaf,
+)
+
+FORGED = "select 'innocent'"
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stranger")
+    record(folder / "state", NAMES)
+    shutil.rmtree(folder / "state" / "journal")
+    record(folder / "forged", NAMES, FORGED)
+    shutil.copy(ledger_directory(folder / "state") / "root.pub", folder)
+    return folder
+
+
+@pytest.fixture
+def state(recorded: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(recorded / "state", tmp_path / "state")
+
+
+@pytest.fixture
+def trust(recorded: Path) -> tuple[str, str]:
+    return "--trust", str(recorded / "root.pub")
+
+
+def alone(state: Path, trust: tuple[str, str]) -> int:
+    """What the second verifier says."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        return second.main([trust[1], str(state)])
+
+
+Put = Callable[[Path, Path], None]
+
+
+def _link(path: Path, forged: Path) -> None:
+    path.symlink_to(forged)
+
+
+def _linked_day(path: Path, forged: Path) -> None:
+    """The whole day is elsewhere, with one Log replaced."""
+    day = path.parent
+    away = day.parents[4] / "elsewhere"
+    day.rename(away)
+    shutil.copy(forged, away / path.name)
+    day.symlink_to(away)
+
+
+def _loop(path: Path, forged: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def _nowhere(path: Path, forged: Path) -> None:
+    path.symlink_to("/nonexistent/file")
+
+
+def _endless(path: Path, forged: Path) -> None:
+    path.symlink_to("/dev/zero")
+
+
+def _pipe(path: Path, forged: Path) -> None:
+    os.mkfifo(path)
+
+
+def _folder(path: Path, forged: Path) -> None:
+    path.mkdir()
+
+
+def _socket(path: Path, forged: Path) -> None:
+    here = os.getcwd()
+    os.chdir(path.parent)  # a socket's name is short
+    try:
+        with socket.socket(socket.AF_UNIX) as made:
+            made.bind(path.name)
+    finally:
+        os.chdir(here)
+
+
+def _nothing(path: Path, forged: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _stump(path: Path, forged: Path) -> None:
+    path.write_bytes(forged.read_bytes()[:40])
+
+
+def _copy(path: Path, forged: Path) -> None:
+    shutil.copy(forged, path)
+
+
+ENDLESS = (_endless, _pipe)
+
+
+@pytest.mark.parametrize(
+    "put",
+    [_link, _linked_day, _loop, _nowhere, _endless, _pipe, _folder, _socket, _nothing, _stump,
+     _copy],
+)  # fmt: skip
+@pytest.mark.timeout(20)
+def test_something_else_in_its_place(
+    recorded: Path, state: Path, trust: tuple[str, str], put: Put
+) -> None:
+    path = path_of(state, NAMES[0])
+    path.unlink()
+    put(path, path_of(recorded / "forged", NAMES[0]))
+    for words in (["--all"], [str(path)], [NAMES[0]]):
+        code, found = verify(state, *words, *trust)
+        if words == [NAMES[0]] and code == 1:
+            continue  # there is nothing of that name: that is said too
+        assert code == 4, (words, found)
+        verdict = next(item for item in found.values() if item["status"] != "OK-UNANCHORED")
+        assert (verdict["status"], verdict["part"]) == ("TAMPERED", 0)
+        assert verdict["offset"] is not None
+        if "--all" in words:
+            assert sorted(item["status"] for item in found.values()) == [
+                "OK-UNANCHORED", "OK-UNANCHORED", "TAMPERED",
+            ]  # fmt: skip
+    if put not in ENDLESS:
+        assert alone(state, trust) == 4
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("forged", [False, True])
+def test_a_log_under_another_day(
+    recorded: Path, state: Path, trust: tuple[str, str], keep: bool, forged: bool
+) -> None:
+    path = path_of(state, NAMES[0])
+    other = path.parents[1] / ("01" if path.parent.name != "01" else "02") / path.name
+    other.parent.mkdir()
+    shutil.copy(path_of(recorded / "forged", NAMES[0]) if forged else path, other)
+    if not keep:
+        path.unlink()
+    code, found = verify(state, "--all", *trust)
+    assert (code, alone(state, trust)) == (4, 4)
+    code, found = verify(state, str(other), *trust)
+    assert (code, found[NAMES[0]]["status"], found[NAMES[0]]["offset"]) == (4, "TAMPERED", 0)
+    assert "another day" in found[NAMES[0]]["message"]
+    if keep:
+        assert verify(state, str(path), *trust)[0] == 0
+
+
+def test_no_ledger(state: Path, trust: tuple[str, str]) -> None:
+    """Who takes it away takes away what would contradict. The key says that there was one."""
+    path = path_of(state, NAMES[0])
+    shutil.rmtree(ledger_directory(state))
+    path.unlink()
+    code, found = verify(state, "--all", *trust)
+    assert (code, found.pop("ledger")["status"]) == (4, "TAMPERED")
+    assert {item["status"] for item in found.values()} == {"UNKNOWN-KEY"}
+    assert verify(state, "--log", *trust)[0] == 4
+    assert verify(state, NAMES[1], *trust)[0] == 6
+    assert alone(state, trust) == 4
+    # Who names no key is told what that means.
+    code, found = verify(state, "--all")
+    assert code == 0
+    assert all("there is no ledger here" in item["scope"] for item in found.values())
+
+
+def test_a_copied_log_without_proof(
+    recorded: Path, state: Path, trust: tuple[str, str], tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.agr"
+    shutil.copy(path_of(recorded / "forged", NAMES[0]), copy)
+    code, found = verify(tmp_path / "no-state", str(copy), *trust)
+    assert (code, found[NAMES[0]]["status"]) == (6, "UNKNOWN-KEY")
+    code, found = verify(tmp_path / "no-state", str(copy))
+    assert (code, found[NAMES[0]]["status"]) == (0, "OK-UNANCHORED")
+    # A link to what is in the state directory is that.
+    link = tmp_path / "link.agr"
+    link.symlink_to(path_of(state, NAMES[1]))
+    assert verify(state, str(link), *trust)[0] == 0
+
+
+def test_tombstones_that_nobody_signed(state: Path, trust: tuple[str, str]) -> None:
+    path = path_of(state, NAMES[0])
+    path.unlink()
+    said = deletion_leaf(NAMES[0], bytes(32), "kept for 30 days")
+    hand_over(inbox_directory(state), [said])
+    (state / "tombstones.jsonl").write_text('{"schema": "wirewarden.tombstone/1"}\n')
+    for words in (["--all"], [NAMES[0]]):
+        code, found = verify(state, *words, *trust)
+        assert (code, found[NAMES[0]]["status"]) == (3, "INCOMPLETE")
+        assert "does not have it yet" in found[NAMES[0]]["message"]
+    assert alone(state, trust) == 4
+
+
+def test_a_log_that_nobody_signed(recorded: Path, state: Path, trust: tuple[str, str]) -> None:
+    """The inbox says that its leaves are on their way; it says what anybody puts there."""
+    new = "01K5P0M4C0000000000000000Z"
+    record(recorded / "more", [new], FORGED)
+    path = path_of(recorded / "more", new)
+    shutil.copy(path, path_of(state, NAMES[0]).parent)
+    assert verify(state, "--all", *trust)[0] == 4
+    leaves = [start_leaf(new, bytes(32)), end_leaf(new, 1, bytes(32), "closed")]
+    hand_over(inbox_directory(state), leaves)
+    code, found = verify(state, "--all", *trust)
+    assert (code, found[new]["status"]) == (3, "INCOMPLETE")
+    code, found = verify(state, "--all")
+    assert (code, found[new]["status"]) == (0, "OK-UNANCHORED")
+    assert "does not have its end yet" in found[new]["scope"]
+
+
+def test_a_journal_in_place_of_a_log(
+    recorded: Path, state: Path, trust: tuple[str, str], tmp_path: Path
+) -> None:
+    """Somebody's journal holds what the ledger knows the end of."""
+    path = path_of(state, NAMES[0])
+    path.unlink()
+    shutil.copytree(recorded / "forged" / "journal", state / "journal")
+    for words in (["--all"], [NAMES[0]]):
+        code, found = verify(state, *words, *trust)
+        assert (code, found[NAMES[0]]["status"]) == (4, "TAMPERED"), found
