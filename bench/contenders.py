@@ -153,8 +153,12 @@ class Process:
 
     def stop(self) -> list[Check]:
         self._end()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self._remove()
         return []
+
+    def _remove(self) -> None:
+        if self.folder != Path():  # it was never started: that would be where we are
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _end(self) -> int | None:
         """Its exit code, None when it had to be killed."""

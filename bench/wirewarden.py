@@ -159,7 +159,7 @@ class Gateway(Process):
             if self._kept is not None:
                 shutil.move(self.folder / "state", self._kept)
         finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            self._remove()
         return checks
 
     def _recorder(self, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -8,6 +8,8 @@ import re
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -282,6 +284,18 @@ def test_one_that_nobody_foresaw_does_not_leave_the_others_running() -> None:
     with pytest.raises(ZeroDivisionError), started(names, [], {}):
         pass
     assert names[0].ended == 1
+
+
+def test_ctrl_c_while_they_start_leaves_nobody_behind() -> None:
+    class Slow(Started):
+        def start(self) -> None:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+            time.sleep(0.2)
+
+    names = [Started("a"), Slow("b")]
+    with pytest.raises(KeyboardInterrupt), started(names, [], {}):
+        raise AssertionError("it went on")
+    assert [each.ended for each in names] == [1, 1]
 
 
 def test_no_two_contenders_are_given_one_port() -> None:
