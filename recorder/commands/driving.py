@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from recorder.commands.target import CONNECT_SECONDS, binding, cancel
+from recorder.commands.target import Place, binding, cancel
 from recorder.replay.engine import Replay
 from recorder.replay.login import Entry
 
@@ -47,14 +47,14 @@ class Line:
     """A connection to ``to`` that is logged in."""
 
     sock: socket.socket
-    to: tuple[str, int]
+    to: Place
     tls: ssl.SSLContext | None
     entry: Entry
 
 
-def log_in(to: tuple[str, int], entry: Entry, make: Callable[[], ssl.SSLContext]) -> Line:
+def log_in(to: Place, entry: Entry, make: Callable[[], ssl.SSLContext]) -> Line:
     """Connect and log in. OSError, and what Entry raises."""
-    sock: socket.socket = socket.create_connection(to, CONNECT_SECONDS)
+    sock = to.connect()
     tls: ssl.SSLContext | None = None
     try:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -62,7 +62,7 @@ def log_in(to: tuple[str, int], entry: Entry, make: Callable[[], ssl.SSLContext]
             sock.sendall(entry.outgoing())
             if entry.receive(sock.recv(READ)):
                 tls = make()
-                sock = secured = tls.wrap_socket(sock, server_hostname=to[0])
+                sock = secured = tls.wrap_socket(sock, server_hostname=to.host)
                 entry.upgraded(binding(secured))
     except BaseException:
         sock.close()

@@ -146,14 +146,15 @@ def run(args: argparse.Namespace) -> int:
     if args.program:
         return _git(args, recording, opener)
     try:
-        if not args.i_understand_writes and not target.loopback(*args.to):
+        to = target.look_up(*args.to)
+        if not args.i_understand_writes and not to.near:
             complain(f"{args.to[0]} is not this machine, and a replay runs the recorded commands, "
                      "writes too: --i-understand-writes goes there")  # fmt: skip
             return USAGE
         password = os.environ.get("PGPASSWORD", "").encode("utf-8", "surrogateescape")
         if args.password_file is not None:
             password = args.password_file.read_bytes().rstrip(b"\r\n")
-        run = _Run(args, lambda: Script(recording, _side(args), opener), about.session)
+        run = _Run(args, to, lambda: Script(recording, _side(args), opener), about.session)
         return run.go(password)
     except (UnreadableError, Refused, WireError, ValueError) as error:
         complain(str(error))
@@ -211,9 +212,14 @@ def _side(args: argparse.Namespace) -> Side:
 
 class _Run:
     def __init__(
-        self, args: argparse.Namespace, script: Callable[[], Script], session: str
+        self,
+        args: argparse.Namespace,
+        to: target.Place,
+        script: Callable[[], Script],
+        session: str,
     ) -> None:
         self._args = args
+        self._to = to
         self._script = script
         self._session = session
         self._out = Printer()
@@ -247,7 +253,7 @@ class _Run:
             password=password,
             tls=args.tls,
             chance=driving.chance,
-            near=target.loopback(*args.to),
+            near=self._to.near,
             more={"default_transaction_read_only": "on"} if args.read_only else None,
         )  # fmt: skip
         columns = () if args.exact else args.ignore_column
@@ -255,7 +261,7 @@ class _Run:
         factor, causal = args.pace
         replay = Replay(script.steps(), comparer, causal=causal, remap=not args.exact)
         replay.learned = learned
-        line = driving.log_in(args.to, entry, lambda: target.context(args.tls, args.ca))
+        line = driving.log_in(self._to, entry, lambda: target.context(args.tls, args.ca))
         with line.sock:
             for item in compare_login(greeting, entry.parameters, comparer):
                 replay.tally.add(item)

@@ -64,7 +64,8 @@ def run(args: argparse.Namespace) -> int:
     if about.protocol != "postgres":
         complain(f"sessions of {one_line(about.protocol) or '?'} can't be served")
         return USAGE
-    if not args.to_anyone and not target.loopback(*args.listen):
+    place = target.look_up(*args.listen)
+    if not args.to_anyone and not place.near:
         complain(f"{args.listen[0]} is not loopback, and there is no login: --to-anyone")
         return USAGE
     script = Script(recording, Side.CLIENT)
@@ -77,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
     except FormatError as error:
         complain(f"the recording breaks here: {error}")
         return INCOMPLETE if error.torn else DAMAGED
-    family = socket.AF_INET6 if ":" in args.listen[0] else socket.AF_INET
-    with socket.create_server(args.listen, family=family) as listening:
+    family, at = place.found[0]
+    with socket.create_server((str(at[0]), args.listen[1]), family=family) as listening:
         host, port = listening.getsockname()[:2]
         print(f"{host}:{port}  {len(on.exchanges)} requests on record", flush=True)
         room = threading.Semaphore(CONNECTIONS)

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import ssl
 from pathlib import Path
+from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -25,11 +26,41 @@ def address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), int(port)
 
 
-def loopback(host: str, port: int) -> bool:
-    """Every address of ``host`` is this machine's own. OSError when it has none."""
+class Place(NamedTuple):
+    """A host and the addresses that its name had when it was looked up, once: what was found
+    to be this machine is what is connected to, whatever the name says a moment later."""
+
+    host: str
+    found: tuple[tuple[socket.AddressFamily, tuple[object, ...]], ...]
+
+    @property
+    def near(self) -> bool:
+        """Every address is this machine's own loopback."""
+        return all(ipaddress.ip_address(str(at[0]).partition("%")[0]).is_loopback
+                   for _, at in self.found)  # fmt: skip
+
+    def connect(self) -> socket.socket:
+        """A connection to the first address that answers. OSError."""
+        error: OSError = OSError(f"{self.host} has no address")
+        for family, at in self.found:
+            sock = socket.socket(family, socket.SOCK_STREAM)
+            try:
+                sock.settimeout(CONNECT_SECONDS)
+                sock.connect(at)
+                return sock
+            except OSError as refused:
+                sock.close()
+                error = refused
+            except BaseException:
+                sock.close()
+                raise
+        raise error
+
+
+def look_up(host: str, port: int) -> Place:
+    """The addresses of ``host``. OSError when it has none."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return all(ipaddress.ip_address(str(item[4][0]).partition("%")[0]).is_loopback
-               for item in found)  # fmt: skip
+    return Place(host, tuple(dict.fromkeys((item[0], item[4]) for item in found)))
 
 
 def context(mode: str, ca: Path | None) -> ssl.SSLContext:
@@ -57,15 +88,15 @@ def binding(sock: ssl.SSLSocket) -> bytes | None:
     return hashlib.new(name, der).digest()
 
 
-def cancel(to: tuple[str, int], key: bytes, tls: ssl.SSLContext | None) -> None:
+def cancel(to: Place, key: bytes, tls: ssl.SSLContext | None) -> None:
     """Ask the server to cancel what the session with ``key`` runs. OSError."""
-    with socket.create_connection(to, CONNECT_SECONDS) as plain:
+    with to.connect() as plain:
         sock: socket.socket = plain
         if tls is not None:
             plain.sendall(SSL_REQUEST)
             if plain.recv(1) != b"S":
                 raise OSError("the server wants no TLS for a cancel request")
-            sock = tls.wrap_socket(plain, server_hostname=to[0])
+            sock = tls.wrap_socket(plain, server_hostname=to.host)
         sock.sendall(cancel_request(key))
         # It hangs up when it has passed it on.
         sock.recv(1)
