@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -21,6 +22,8 @@ _MARKS = frozenset(("Mn", "Me"))
 _STACKED = 3
 """Marks over one character: more would run into the lines above and below."""
 _CELL = 64
+_WHITE = re.compile(r"[ \t\n\r\f\v]+")
+_ENDS = re.compile(r"[\r\n]+")
 _LETTERS = {"\n": "\\n", "\t": "\\t", "\r": "\\r"}
 
 
@@ -56,9 +59,19 @@ def _escaped(char: str) -> str:
 
 
 def one_line(text: str, width: int = 0) -> str:
-    """Safe, in one line, runs of white space as one blank, cut to ``width`` columns if that
-    is not 0."""
-    return cut(safe(" ".join(text.split())), width)
+    """Safe, in one line, runs of ASCII's white space as one blank, cut to ``width`` columns if
+    that is not 0."""
+    if not (text.isascii() and text.isprintable() and "  " not in text):
+        text = _WHITE.sub(" ", text)
+    return cut(safe(text.strip(" ")), width)
+
+
+def statement(text: str, width: int = 0) -> str:
+    """``one_line``; but where a comment may end with its line, the ends of lines are to be seen:
+    what follows would look like a part of the comment."""
+    if "--" in text:
+        return cut("\\n".join(map(one_line, _ENDS.split(text.strip("\r\n")))), width)
+    return one_line(text, width)
 
 
 def cell(text: str, width: int = 0) -> str:

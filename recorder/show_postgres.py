@@ -14,7 +14,7 @@ from typing import Final
 from recorder import binary_values
 from recorder.postgres_cutter import Cutter, Said
 from recorder.postgres_requests import Asked, Requests, Titles
-from recorder.render import cell, columns, one_line, padded
+from recorder.render import cell, columns, one_line, padded, statement
 
 _CELL: Final = 40
 _WIDE: Final = 120
@@ -82,7 +82,9 @@ class PostgresScreen:
         elif kind == "n":
             self._requests.described(())
         elif kind == "D":
-            if message.length > len(body):
+            if self._count and len(self._rows) >= self._limit:
+                self._count += 1
+            elif message.length > len(body):
                 self._note_row([f"(a row of {message.length} bytes)"])
             else:
                 self._note_row(self._cells(body))
@@ -103,6 +105,7 @@ class PostgresScreen:
             yield from self._flush("")
             if kind == "E":
                 yield from self._label()
+                self._titles, self._forms = (), None  # of what failed
             yield from _report(body)
         elif kind == "A":
             channel, _, payload = body[4:].partition(b"\0")
@@ -160,7 +163,7 @@ class PostgresScreen:
             return
         if self._requests.several or self._labelled is not None:
             self._labelled = asked
-            yield f"→ {one_line(asked.text, 100) or asked.what}"
+            yield f"→ {statement(asked.text, 100) or asked.what}"
 
     def _flush(self, tag: str) -> Iterator[str]:
         if tag:

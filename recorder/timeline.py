@@ -12,7 +12,7 @@ from recorder.binary_values import shown as reading
 from recorder.catalog import VERDICT_NAMES
 from recorder.reader import Record
 from recorder.records import SEALED, CommandEntry, Entry, Event, StoredSpan
-from recorder.render import cell, one_line, safe
+from recorder.render import cell, one_line, safe, statement
 
 _BINARY = re.compile(r"([0-9]{1,9}):((?:[0-9a-f]{2})*)")
 _CALL = re.compile(r"function call oid ([0-9]{1,9})")
@@ -64,7 +64,7 @@ def command_line(entry: CommandEntry) -> str:
     why = ", ".join(entry.rules)
     if entry.reason:
         why = f"{why}: {entry.reason}" if why else entry.reason
-    told = f"{verdict_name(entry.verdict):5}  {one_line(entry.text)}"
+    told = f"{verdict_name(entry.verdict):5}  {statement(entry.text)}"
     if called := _CALL.fullmatch(entry.text):
         told += f" ({FUNCTIONS.get(int(called[1]), '?')})"
     if entry.cut:

@@ -12,7 +12,7 @@ from recorder.commands.replay import DIVERGED
 from recorder.errors import FormatError
 from recorder.reader import Recording, decoded, open_recording
 from recorder.records import CommandEntry
-from recorder.render import Printer, one_line
+from recorder.render import Printer, one_line, statement
 from recorder.replay.align import operations
 from recorder.replay.compare import Comparer, name_of
 from recorder.replay.exchanges import Exchange, exchanges
@@ -64,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
             continue
         mark = {"only-a": "-", "only-b": "+"}.get(item["what"], "~")
         style = {"-": "red", "+": "green"}.get(mark, "yellow")
-        out.line(out.paint(f"{mark} {one_line(item['text'], 160)}", style))
+        out.line(out.paint(f"{mark} {statement(item['text'], 160)}", style))
         for name in ("field", "a", "b"):
             if item.get(name) is not None:
                 out.line(f"    {name:5}  {one_line(str(item[name]), 160)}")

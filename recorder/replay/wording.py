@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recorder.render import one_line
+from recorder.render import one_line, statement
 from recorder.replay.compare import cells
 from recorder.replay.messages import WITHHELD, Message
 
@@ -11,10 +11,10 @@ def described(message: Message) -> str:
     """A request in a line; "" for messages that ask nothing by themselves."""
     kind, body = chr(message.kind), message.body
     if kind == "Q":
-        return one_line(body.rstrip(b"\0").decode("utf-8", "surrogateescape"), 200)
+        return statement(body.rstrip(b"\0").decode("utf-8", "surrogateescape"), 200)
     if kind == "P":
         text = body.partition(b"\0")[2].partition(b"\0")[0]
-        return one_line(text.decode("utf-8", "surrogateescape"), 200)
+        return statement(text.decode("utf-8", "surrogateescape"), 200)
     if kind == "B":
         name = body.partition(b"\0")[2].partition(b"\0")[0]
         return one_line(f"(prepared {name.decode('utf-8', 'surrogateescape') or 'unnamed'})", 200)

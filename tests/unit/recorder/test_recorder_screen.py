@@ -50,6 +50,24 @@ def play(*turns: bytes) -> list[str]:
     return [*told, *screen.finish()]
 
 
+def test_titles_of_what_failed_are_not_those_of_what_comes_next() -> None:
+    told = play(
+        m(b"Q", b"select pg_sleep(5)\0"),
+        titles((b"pg_sleep", 2278)) + m(b"E", b"SERROR\0C57014\0Mcanceled\0\0") + READY,
+        m(b"Q", b"set x = 1\0"), m(b"C", b"SET\0") + READY,
+    )  # fmt: skip
+    assert told == ["ERROR: 57014 canceled", "SET"]
+
+
+def test_rows_that_are_not_shown_are_counted() -> None:
+    screen = PostgresScreen(2)
+    told = [*screen.asked(STARTUP), *screen.feed(m(b"R", bytes(4)))]
+    told += screen.asked(m(b"Q", b"select n\0"))
+    rows = b"".join(row(b"%d" % n) for n in range(50))
+    told += screen.feed(titles((b"n", 23)) + rows + DONE + READY)
+    assert told == ["n", "-", "0", "1", "… 48 more rows", "SELECT 1"]
+
+
 # What PostgreSQL 15 sends of a value in binary, and in text.
 VALUES = [
     (21, "0002", "2"),

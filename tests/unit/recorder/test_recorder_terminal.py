@@ -18,7 +18,7 @@ from recorder_world import ULIDS, C, Legs, U, World, header, make_journal
 from protocols.ssh.frames import Kind, data, frame
 from recorder.cli import main
 from recorder.commands.pacing import LEAP, Back, Keyboard, Pace
-from recorder.render import cell, columns, cut, one_line, padded, safe
+from recorder.render import cell, columns, cut, one_line, padded, safe, statement
 
 NASTY = (
     "\x1b]52;c;ZXZpbA==\x07", "\x1b]0;title\x07", "\x1b[6n", "\x1bP$q\"p\x1b\\", "\x1b[2J\x1b[H",
@@ -27,6 +27,9 @@ NASTY = (
     "\ue000\U000f0000", "a" + "\u0301" * 40, "\u3164\u115f\u2800\ufe0f", "日本語" * 50, "W" * 5000,
     "\x1b[?1049h", "\x1b_Gi=1\x1b\\", "\x05", "\x0e\x0f", "'; drop table t --",
 )  # fmt: skip
+
+
+_ANY = (*range(0x20, 0xD800), *range(0xE000, 0x30000))  # a recording holds no half of a pair
 
 
 def quiet(text: str) -> bool:
@@ -44,7 +47,7 @@ def quiet(text: str) -> bool:
 
 def some(rng: random.Random) -> str:
     return "".join(
-        rng.choice((rng.choice(NASTY), chr(rng.randrange(0x20, 0x30000)), rng.choice("ab 1")))
+        rng.choice((rng.choice(NASTY), chr(rng.choice(_ANY)), rng.choice("ab 1")))
         for _ in range(rng.randrange(1, 6))
     )
 
@@ -181,6 +184,15 @@ def tell_all(state: Path, capfd: pytest.CaptureFixture[str], seed: int) -> None:
             for text in (out, err):
                 bad = next((line for line in text.split("\n") if not quiet(line)), None)
                 assert bad is None, (told, bad)
+
+
+def test_the_end_of_a_comment_is_to_be_seen() -> None:
+    hidden = "select 1 -- all is\n well\r\n; drop table t"
+    assert statement(hidden) == "select 1 -- all is\\nwell\\n; drop table t"
+    assert statement("select 1\n  from t") == one_line("select 1\n  from t") == "select 1 from t"
+    assert statement("-- x\n\x1b[2J", 8) == "-- x\\n\\…"
+    # Only ASCII's white space is as good as a blank in SQL and in the names of refs.
+    assert one_line("a\x85b\u2028c\x1cd\t e") == "a\\x85b\\u2028c\\x1cd e"
 
 
 def test_what_is_safe_is_also_of_the_width_that_it_says() -> None:
