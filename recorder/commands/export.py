@@ -187,11 +187,14 @@ def _ndjson(recording: Recording) -> Iterator[bytes]:
 
 
 def _write(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int:
+    leg = Side.CLIENT if args.leg == "client" else Side.UPSTREAM
     try:
         if args.format == "bundle":
             _bundle(args, recording, out)
-        else:
-            out.writelines(_pieces(args, recording))
+        elif args.format == "pcapng":
+            out.writelines(pcapng.pcapng(recording, leg))
+        elif _asciicast(args, recording, out) == DAMAGED:
+            return DAMAGED
     except FormatError as error:
         out.flush()
         complain(f"the recording breaks here: {error}")
@@ -207,19 +210,14 @@ def _write(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int
     return OK
 
 
-def _pieces(args: argparse.Namespace, recording: Recording) -> Iterator[bytes]:
-    if args.format == "pcapng":
-        yield from pcapng.pcapng(recording, Side.CLIENT if args.leg == "client" else Side.UPSTREAM)
-        return
+def _asciicast(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int:
+    """Write it; what ``recorder play`` makes of the session."""
     about = describe(recording)
     title = one_line(f"{about.principal} on {about.target}, {about.session}")
+    out.write(asciicast.head(title, int(recording.header["wall"])).encode() + b"\n")
     clock = _Clock(0.0, None, Keyboard(False))
-    sheet = _Sheet(clock)
     shown = argparse.Namespace(id=args.id, dir=args.dir, rows=50, events=False)
-    perform(shown, Printer(sheet), clock)
-    wall = int(recording.header["wall"])
-    for line in asciicast.asciicast(title, wall, sheet.lines):
-        yield line.encode() + b"\n"
+    return perform(shown, Printer(_Sheet(clock, out)), clock)
 
 
 def _bundle(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> None:
@@ -256,11 +254,12 @@ class _Clock(Pace):
 class _Sheet(io.StringIO):
     """Takes down each line, and when it is shown."""
 
-    def __init__(self, clock: _Clock) -> None:
+    def __init__(self, clock: _Clock, out: BinaryIO) -> None:
         super().__init__()
-        self.lines: list[tuple[int, str]] = []
         self._clock = clock
+        self._out = out
 
     def write(self, text: str) -> int:
-        self.lines += [(self._clock.now, line) for line in text.rstrip("\n").split("\n")]
+        for line in text.rstrip("\n").split("\n"):
+            self._out.write(asciicast.shown(self._clock.now, line).encode() + b"\n")
         return len(text)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import replace
+from pathlib import Path
 
 from recorder import show_git, verify
+from recorder.away import away_of
 from recorder.catalog import describe
 from recorder.commands.judging import Judging
 from recorder.commands.opening import add_id, add_json, recording_of
@@ -13,6 +15,7 @@ from recorder.errors import FormatError
 from recorder.evidence.anchors import Trust
 from recorder.git_facts import gather
 from recorder.git_story import PROTOCOL
+from recorder.parted import files_of
 from recorder.reader import Recording, decoded
 from recorder.records import CommandEntry
 from recorder.render import Printer, amount, one_line
@@ -57,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
     ]
     git = gather(recording) if line.protocol == PROTOCOL else None
     if args.json:
+        more["away"] = _away(line.path) or None
         if git is not None:
             more["git"] = show_git.as_dict(git)
         told = {"status": verdict.status, "message": verdict.message, "offset": verdict.offset,
@@ -94,6 +98,7 @@ def run(args: argparse.Namespace) -> int:
         ("verify", f"{verdict.status}: {verdict.message}"),
         ("scope", verdict.scope),
         ("file", line.path),
+        ("away", _away(line.path)),
     ]  # fmt: skip
     for key, value in facts:
         if value:
@@ -104,6 +109,20 @@ def run(args: argparse.Namespace) -> int:
             out.line(text)
     _commands(out, recording, git is not None)
     return verify.EXIT[(fault or verdict).status]
+
+
+def _away(path: str) -> str:
+    """Which of the session's files are in a store only; "" for none."""
+    try:
+        notes = [(p, away_of(p)) for p in files_of(Path(path)) if not p.exists()]
+    except OSError as error:
+        return str(error)
+    gone = [(p.name, note) for p, note in notes if note is not None]
+    if not gone:
+        return ""
+    name, note = gone[0]
+    more = f" and {len(gone) - 1} more of its files" if len(gone) > 1 else ""
+    return f"{name}{more}: freed {note.freed}, kept in {note.store} as {note.key}"
 
 
 def _commands(out: Printer, recording: Recording, first: bool) -> None:

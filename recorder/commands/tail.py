@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import time
 from pathlib import Path
 
-from recorder.commands.opening import OK, add_json
+from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_json
 from recorder.errors import FormatError, UnknownSessionError
-from recorder.live import live_sessions
+from recorder.live import LiveSession, live_sessions
 from recorder.reader import Recording, decoded, open_recording
 from recorder.records import StoredSpan
 from recorder.render import Printer, one_line
+from recorder.segment import BALLAST, segment_numbers, segment_path
 from recorder.state import LOG_SUFFIX, log_path, session_of, sessions_directory
 from recorder.timeline import line, objects
 
@@ -44,6 +46,7 @@ class _Watch:
         self.out = Printer()
         self.seen: dict[str, int] = {}
         self.over: set[str] = set()
+        self.code = OK
 
     def look(self, recording: Recording, last: int | None = None) -> None:
         """Print what is new; of a session's first look only the ``last`` entries."""
@@ -62,6 +65,7 @@ class _Watch:
                 ):
                     lines.append((f"{record.at / 1e9:10.3f}  {line(entry)}", value))
         except FormatError as error:
+            self.code = max(self.code, INCOMPLETE if error.torn else DAMAGED)
             lines.append((f"            ({one_line(str(error))})", {"event": "damage"}))
             self.over.add(session)
         end = recording.end
@@ -71,6 +75,8 @@ class _Watch:
                 "status": end.status, "reason": end.reason}  # fmt: skip
             lines.append((f"{end.at / 1e9:10.3f}  end  {end.status}: {one_line(end.reason)}", told))
         self.seen[session] = seen
+        if lines and isinstance(recording, LiveSession):
+            _settle(recording)
         for text, value in lines if last is None else lines[max(0, len(lines) - last) :]:
             if self.args.json:
                 self.out.json("event", {"session": session, **value})
@@ -78,6 +84,23 @@ class _Watch:
                 name = "" if self.args.id else f"{session}  "
                 self.out.line(name + text)
         self.out.out.flush()
+
+
+def _settle(recording: LiveSession) -> None:
+    """Wait until what was read of its journal is on the disk, where it was promised that nothing
+    goes on before that: what is shown is not to be gone after a power cut."""
+    if recording.header.get("durability") != "disk":
+        return
+    paths = [segment_path(recording.path, n) for n in segment_numbers(recording.path)]
+    for path in (*paths, recording.path / BALLAST):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # its sessions were sealed meanwhile, durably
+        try:
+            os.fdatasync(fd)
+        finally:
+            os.close(fd)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -90,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
         watch.look(recording, max(0, args.n))
         while args.follow and session not in watch.over:
             time.sleep(EVERY)
-            watch.look(_again(state, session))
-        return OK
+            _finish(watch, state, session)
+        return watch.code
     first = True
     known = _recent(state)  # over before we came
     while True:
@@ -111,7 +134,7 @@ def run(args: argparse.Namespace) -> int:
         known |= logs
         first = False
         if not args.follow:
-            return OK
+            return watch.code
         time.sleep(EVERY)
 
 

@@ -122,6 +122,12 @@ def here(capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Run:
     return lambda *words: run(capfd, tmp_path, *words)
 
 
+def kept_here(said: tuple[int, str, str]) -> tuple[int, str, str]:
+    """What would be said of Logs that are here."""
+    lines = [line for line in said[1].splitlines(True) if not line.startswith("away ")]
+    return said[0], "".join(lines), said[2]
+
+
 # -- copies -------------------------------------------------------------------
 
 
@@ -384,7 +390,9 @@ def test_a_freed_session_is_read_from_the_store(here: Run, tmp_path: Path, bucke
     bucket.between.asked.clear()
     indexed = {words[0] for words in asked[:1] + asked[5:6]}
     for words, said in zip(asked, before, strict=True):
-        assert here(*words) == said, words
+        assert kept_here(told := here(*words)) == said, words
+        if words[0] == "show":
+            assert f"kept in {bucket.url} as " in told[1]
         if words[0] in indexed and "--no-index" not in words:
             assert bucket.between.asked == [], "an index needs no store"
         bucket.between.asked.clear()
@@ -511,7 +519,9 @@ def test_a_session_in_parts_goes_and_is_read_whole(
     assert "freed 1 sessions" in out
     assert logs_of(tmp_path) == []
     assert len(bucket.listed()) == count
-    assert [here(*words) for words in asked] == before
+    after = [here(*words) for words in asked]
+    assert list(map(kept_here, after)) == before
+    assert f" and {count - 1} more of its files: freed " in after[0][1]
     # One part is missing in the store: what is before it can be read, and all is told.
     lost = bucket.listed()[2]
     kept = bucket.get(lost)

@@ -1,0 +1,104 @@
+"""Commands that read: their exit codes on what is broken, and where they connect to."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from recorder_world import ULIDS, World, header, make_journal, play_session
+
+from recorder.cli import main
+from recorder.commands import target
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    journal = make_journal(tmp_path / "state", World(), sealer=True)
+    play_session(journal, ULIDS[0])
+    journal.close()
+    return next(tmp_path.rglob("*.agr"))
+
+
+@pytest.mark.parametrize("command", [("tail",), ("export", "--format", "asciicast"), ("play",)])
+@pytest.mark.parametrize(("harm", "code"), [("none", 0), ("cut", 3), ("bit", 4)])
+def test_what_is_broken_has_an_exit_code(
+    log: Path, command: tuple[str, ...], harm: str, code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw = bytearray(log.read_bytes())
+    if harm == "cut":
+        del raw[len(raw) * 2 // 3 :]
+    elif harm == "bit":
+        raw[len(raw) * 2 // 3] ^= 1
+    log.write_bytes(raw)
+    assert main([command[0], str(log), *command[1:]]) == code
+    assert capfd.readouterr().out
+
+
+@pytest.mark.parametrize("durability", ["disk", "os"])
+def test_tail_shows_what_is_on_the_disk(
+    tmp_path: Path,
+    durability: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    journal = make_journal(tmp_path, World())
+    log = journal.open({**header(), "durability": durability})
+    log.command(1, "run", "select 1", 0, (), "", "p")
+    journal.flush()
+    synced: list[int] = []
+
+    def fdatasync(fd: int) -> None:
+        assert not capfd.readouterr().out, "it was shown before"
+        synced.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fdatasync", fdatasync)
+    assert main(["--dir", str(tmp_path), "tail"]) == 0
+    assert "select 1" in capfd.readouterr().out
+    segment = next(tmp_path.rglob("*.agj")).parent / "00000001.agj"
+    assert (segment.stat().st_ino in synced) == (durability == "disk")
+    monkeypatch.undo()
+    journal.close()
+
+
+@pytest.fixture
+def server() -> Iterator[socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening
+
+
+def names(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+    """A name server that says something else each time."""
+    said = iter(answers)
+
+    def getaddrinfo(_: str, port: int, **__: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (at, port)) for at in next(said)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+def test_what_was_looked_up_is_what_is_connected_to(
+    server: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names(monkeypatch, ["127.0.0.1"])
+    place = target.look_up("two-faced.test", server.getsockname()[1])
+    assert place.near
+    for _ in range(2):  # the session, and a cancel request of it
+        with place.connect() as sock:
+            assert sock.getpeername() == server.getsockname()
+
+
+def test_one_address_elsewhere_is_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, ["127.0.0.1", "192.0.2.1"], ["0.0.0.0"], ["127.8.0.1"])
+    assert not target.look_up("mixed.test", 5432).near
+    assert not target.look_up("any.test", 5432).near
+    assert target.look_up("own.test", 5432).near
+
+
+def test_another_address_is_tried(server: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    names(monkeypatch, ["127.0.0.2", "127.0.0.1"])
+    with target.look_up("both.test", server.getsockname()[1]).connect() as sock:
+        assert sock.getpeername() == server.getsockname()
