@@ -22,6 +22,7 @@ from protocols.contract import (
 )
 from protocols.errors import LimitError
 from protocols.outbox import Outbox
+from protocols.postgres.cover import Cover
 from protocols.postgres.doubts import Doubts
 from protocols.postgres.flight import (
     EXECUTE,
@@ -88,6 +89,7 @@ class ClientLane:
         "_base",
         "_buf",
         "_chunks",
+        "_cover",
         "_doubts",
         "_flight",
         "_left",
@@ -119,6 +121,7 @@ class ClientLane:
         self._substitutes = Substitutes(flight.opening.session, flight.opening.chance)
         self._base = outbox.arrived[CLIENT]
         self._buf = b""
+        self._cover = Cover()
         self._start = 0
         self._pos = 0
         self._chunks: list[bytes] = []
@@ -190,6 +193,7 @@ class ClientLane:
         self._chunks.clear()
         self._base = self._outbox.arrived[CLIENT]
         self._size = self._start = self._pos = 0
+        self._cover = Cover()
 
     @property
     def waiting(self) -> bool:
@@ -250,11 +254,14 @@ class ClientLane:
     def _park(self) -> None:
         """Account for all that is here as taken."""
         outbox = self._outbox
+        cover = self._cover
         known = outbox.arrived[CLIENT] - self._base
         if known < len(self._buf):
-            outbox.take(CLIENT, self._buf[known:] if known else self._buf)
+            read = self._next if self.asked else self._pos
+            cover.take(outbox, self._buf, known, max(known, min(read, len(self._buf))))
+            cover.park(outbox, self._buf[max(known, read) :], max(known, read))
         for chunk in self._chunks[self._taken :]:
-            outbox.take(CLIENT, chunk)
+            cover.park(outbox, chunk, outbox.arrived[CLIENT] - self._base)
         self._taken = len(self._chunks)
 
     def _flush(self, upto: int) -> None:
@@ -265,6 +272,9 @@ class ClientLane:
         self._start = upto
         outbox = self._outbox
         known = outbox.arrived[CLIENT] - self._base
+        if self._cover.any:
+            self._cover.flush(outbox, self._buf, start, upto, known, self._base)
+            return
         if start < known:
             cut = min(upto, known)
             outbox.forward(CLIENT, self._buf[start:cut], self._base + start)
@@ -278,7 +288,7 @@ class ClientLane:
         self._flush(at)
         known = self._outbox.arrived[CLIENT] - self._base
         if upto > known:
-            self._outbox.take(CLIENT, self._buf[max(at, known) : upto])
+            self._cover.take(self._outbox, self._buf, max(at, known), upto)
         self._start = upto
 
     def _says_goodbye(self) -> bool:
@@ -395,6 +405,7 @@ class ClientLane:
             pos = self._pos
         self._pos = pos
         self._flush(pos)
+        self._cover.begin(pos, pos == end)
         if pos == end:
             self._base += end
             self._buf = b""
@@ -437,6 +448,8 @@ class ClientLane:
         intent = study(read_query(buf, pos + 5, nxt))
         flight = self._flight
         self._next = nxt
+        if intent.hidden:
+            self._cover.hide(intent.hidden, pos + 5)
         if intent.guarded or unsettled(self._flight, intent.raw):
             self._guard(intent)
             return None
@@ -455,12 +468,15 @@ class ClientLane:
         run = Run(next(self._numbers), intent, False, 0)
         run.runs = found
         run.parts = parts = shaded
-        return self._ask(Command(run.command, _RUN, intent.text, parts, (), ("query",)), run, nxt)
+        context = self._context(intent, ("query",))
+        return self._ask(Command(run.command, _RUN, intent.text, parts, (), context), run, nxt)
 
     def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
         parsed = read_parse(buf, pos + 5, nxt)
         intent = study(parsed.text)
         self._next = nxt
+        if intent.hidden:
+            self._cover.hide(intent.hidden, pos + 6 + len(parsed.name))
         if intent.guarded or unsettled(self._flight, intent.raw):
             self._guard(intent)
             return None
@@ -473,7 +489,14 @@ class ClientLane:
         statement = Statement(parsed.name, intent, parsed.types, self._flight.names.batch)
         number = next(self._numbers)
         return self._ask(
-            Command(number, _PREPARE, intent.text, parts, (), statement.context),
+            Command(
+                number,
+                _PREPARE,
+                intent.text,
+                parts,
+                (),
+                self._context(intent, statement.context),
+            ),
             statement,
             nxt,
         )
@@ -513,11 +536,20 @@ class ClientLane:
         run.runs = found
         run.parts = parts = shaded
         parameters = bound(statement, values) if values else ()
+        context = self._context(intent, statement.context) if intent.hidden else statement.context
         return self._ask(
-            Command(run.command, _RUN, intent.text, parts, parameters, statement.context),
+            Command(run.command, _RUN, intent.text, parts, parameters, context),
             run,
             nxt,
         )
+
+    def _context(self, intent: Intent, context: tuple[str, ...]) -> tuple[str, ...]:
+        """A text that is not told whole does not say all that will run. A digest of what it
+        leaves out would let everybody test guesses; chance binds an approval to this very
+        message instead."""
+        if not intent.hidden:
+            return context
+        return (*context, self._flight.opening.chance(16).hex())
 
     def _call(self, buf: bytes, pos: int, nxt: int) -> Command:
         oid, values = read_call(buf, pos + 5, nxt)

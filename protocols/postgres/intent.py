@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 
 from protocols.contract import EffectKind, Part
 from protocols.sql.analyse import analyse
+from protocols.sql.credentials import in_bytes, typed, without
 from protocols.sql.findings import unparsed
 from protocols.sql.sources import Sources
 from protocols.sql.template import template
@@ -59,7 +60,8 @@ class Intent:
     ``copies_in``: it may read CopyData.  ``guarded``: it changes a setting
     that the lexer depends on.  ``opaque``: code runs that may do anything to
     names.  ``defines``: it may change what the catalog says.  ``paths``: it
-    changes what unqualified names mean.
+    changes what unqualified names mean.  ``hidden``: where ``raw`` has credentials;
+    ``text`` has none of them.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class Intent:
         "defines",
         "displaces",
         "guarded",
+        "hidden",
         "opaque",
         "parts",
         "raw",
@@ -88,8 +91,10 @@ class Intent:
         statements: tuple[SqlStatement, ...] = (),
         unqualified: frozenset[str] = frozenset(),
     ) -> None:
+        places = typed(text)
+        self.hidden = in_bytes(text, places)
         self.raw = raw
-        self.text = text
+        self.text = without(text, places) if places else text
         self.parts = parts
         self.statements = statements
         self.complete = all(part.complete for part in parts)
