@@ -3,18 +3,25 @@ SSH, in TCP segments that were never on a wire.
 
 Addresses are synthetic: the client is 10.0.0.1, the server 10.0.0.2 at the protocol's usual
 port, so that Wireshark picks its dissector. A request for TLS that was granted is left out.
-Where bytes are not on record a packet's comment says so; of PostgreSQL, a message of the same
-length stands there, so that what follows decodes.
+Of git over SSH there are no frames: what ssh carried stands there as ``git daemon`` would have
+had it (gitprotocol-pack(5), "Git Transport"), its request made of the command line; what git
+wrote to its standard error, and how it ended, are comments. Where bytes are not on record a
+packet's comment says so; of PostgreSQL, a message of the same length stands there, so that what
+follows decodes.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from protocols.postgres.messages import SSL_REQUEST
+from protocols.ssh.frames import Kind
 from protocols.wire import Mark, Side
 from recorder.reader import Recording
+from recorder.ssh_parts import FrameParts, Part
+from recorder.ssh_streams import PROTOCOLS
 from recorder.streams import Hop, Piece, Streams
 
 PORTS = {"postgres": 5432, "resp": 6379, "git-ssh": 9418}
@@ -23,6 +30,8 @@ _CLIENT_PORT = 50_000
 _MOST = 32_768
 _FIN, _SYN, _PSH, _ACK = 1, 2, 8, 16
 _RAW_IP = 101
+_COMMENT = 4096
+"""Bytes of one comment."""
 
 
 def pcapng(recording: Recording, leg: Side) -> Iterator[bytes]:
@@ -37,18 +46,7 @@ def pcapng(recording: Recording, leg: Side) -> Iterator[bytes]:
                  + _option(3, about) + resolution + _option(0, b""))  # fmt: skip
     yield from flow.greet()
     at, asked, note = 0, -1, ""
-    asks = Hop(leg, leg is Side.CLIENT)
-    for item in Streams(recording).story(asks, Hop(leg, leg is Side.UPSTREAM)):
-        if not isinstance(item, Piece):
-            continue
-        at, ours = item.at, item.hop == asks
-        if item.offset < 0:
-            yield from flow.say(at, ours, b"", "records of the recording are missing here")
-            continue
-        raw, why = item.raw, ""
-        if raw is None:
-            raw = _filler(protocol, ours, item)
-            why = f"{item.length} bytes are not on record: {item.why}"
+    for at, ours, raw, why in _said(recording, leg, protocol):
         if protocol == "postgres" and ours and raw == SSL_REQUEST:
             asked = at
             continue
@@ -59,12 +57,90 @@ def pcapng(recording: Recording, leg: Side) -> Iterator[bytes]:
         if asked >= 0:
             yield from flow.say(asked, True, SSL_REQUEST)
             asked = -1
+        if not raw:
+            yield from flow.say(at, ours, b"", why)
         for start in range(0, len(raw), _MOST):
             yield from flow.say(at, ours, raw[start : start + _MOST], why or note)
             note = ""
     if asked >= 0:
         yield from flow.say(asked, True, SSL_REQUEST)
     yield from flow.leave(at)
+
+
+class Words(NamedTuple):
+    """``raw`` was said ``at``, by the client's side of the leg (``ours``) or the other."""
+
+    at: int
+    ours: bool
+    raw: bytes
+    why: str
+
+
+def _said(recording: Recording, leg: Side, protocol: str) -> Iterator[Words]:
+    asks = Hop(leg, leg is Side.CLIENT)
+    git = protocol in PROTOCOLS
+    frames = {True: _Daemon(), False: _Daemon()}
+    for item in Streams(recording).story(asks, Hop(leg, leg is Side.UPSTREAM)):
+        if not isinstance(item, Piece):
+            continue
+        ours = item.hop == asks
+        if item.offset < 0:
+            yield Words(item.at, ours, b"", "records of the recording are missing here")
+        if git:
+            yield from frames[ours].taken(item, ours)
+        elif item.raw is not None:
+            yield Words(item.at, ours, item.raw, "")
+        elif item.offset >= 0:
+            why = f"{item.length} bytes are not on record: {item.why}"
+            yield Words(item.at, ours, _filler(protocol, ours, item), why)
+
+
+class _Daemon:
+    """One way of an SSH channel, as git's own transport has it."""
+
+    def __init__(self) -> None:
+        self._frames = FrameParts()
+        self._body = bytearray()
+        self._version = b""
+
+    def taken(self, piece: Piece, ours: bool) -> Iterator[Words]:
+        """What ``piece`` comes to."""
+        for part in self._frames.feed(piece):
+            if part.over or part.kind is None:
+                if part.mark is not Mark.SECRET:
+                    yield Words(part.at, ours, b"", f"frames are not on record: {part.why}")
+            elif part.kind is Kind.DATA:
+                why = "" if part.raw is not None else f"{part.length} bytes are not on record"
+                raw = bytes(part.length) if part.raw is None else part.raw
+                if raw:
+                    yield Words(part.at, ours, raw, why)
+            else:
+                yield from self._other(part, ours)
+
+    def _other(self, part: Part, ours: bool) -> Iterator[Words]:
+        self._body += (part.raw or b"")[: _COMMENT - len(self._body)]
+        if not part.last:
+            return
+        body = bytes(self._body)
+        self._body.clear()
+        if part.kind is Kind.ENV:
+            self._version = body
+        elif part.kind is Kind.EXEC:
+            yield Words(part.at, ours, _request(body, self._version), "")
+        elif part.kind is Kind.STDERR:
+            text = body.decode("utf-8", "backslashreplace")
+            yield Words(part.at, ours, b"", f"standard error: {text}")
+        elif part.kind is Kind.EXIT:
+            yield Words(part.at, ours, b"", f"exit status {int.from_bytes(body, 'big')}")
+
+
+def _request(line: bytes, version: bytes) -> bytes:
+    """The git-proto-request of a command line such as ``git-upload-pack '/a.git'``."""
+    service, _, path = line.partition(b" ")
+    told = service + b" " + path.strip(b"'") + b"\0host=10.0.0.2\0"
+    if version:
+        told += b"\0" + version + b"\0"
+    return b"%04x" % (len(told) + 4) + told
 
 
 def _filler(protocol: str, ours: bool, piece: Piece) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import struct
 import subprocess
 import tarfile
@@ -11,9 +12,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from recorder_git_world import GitSession
 from recorder_world import ULIDS, C, Legs, U, World, header, make_journal, play_session
 
 from gateway.policy.verdicts import Verdict
+from protocols.ssh.frames import Kind
 from recorder.cli import main
 from recorder.export.ocsf import _endpoint
 from recorder.export.pcapng import _sum
@@ -201,7 +204,7 @@ def test_ndjson_says_what_became_of_what_was_held(
     journal.flush()
     if end:
         log.command(3, "run", "select 1", Verdict.ALLOW, (), "", "p")
-        log.end(end, "done")
+        log.end(end, "done")  # type: ignore[arg-type]
         journal.flush()
     words = ["--dir", str(tmp_path / "state"), "export", ULIDS[0], "--format", "ndjson"]
     main(words)
@@ -258,3 +261,32 @@ def test_a_bundle_verifies_elsewhere(
     assert len((folder / "commands.ndjson").read_text().splitlines()) == 5
     readme = (folder / "README.txt").read_text()
     assert f"recorder verify {ULIDS[0]}.agr" in readme
+
+
+def test_pcapng_of_git_is_what_git_daemon_would_say(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path / "state", World(), sealer=True)
+    asked, told = b"0014command=ls-refs\n0000", b"000eversion 2\n0000"
+    git = GitSession(journal, ULIDS[0], b"git-upload-pack '/org/repo.git'")
+    git.passes(U, told)
+    git.passes(C, asked[:9])
+    git.passes(C, asked[9:])
+    git.says(b"hello\x1b[2J\n", Kind.STDERR)
+    git.ends(3)
+    journal.close()
+    for leg in ("client", "upstream"):
+        out = tmp_path / f"{leg}.pcapng"
+        words = ["--dir", str(tmp_path / "state"), "export", ULIDS[0], "--format", "pcapng"]
+        assert main([*words, "--leg", leg, "-o", str(out)]) == 0
+        said = packets(out.read_bytes())
+        first = b"git-upload-pack /org/repo.git\0host=10.0.0.2\0"
+        assert b"".join(p.raw for p in said if p.to_server) == b"0030" + first + asked
+        assert b"".join(p.raw for p in said if not p.to_server) == told
+        comments = [p.comment for p in said if p.comment]
+        assert comments[-1] == "exit status 3"
+        assert ("standard error: hello\x1b[2J\n" in comments) == (leg == "client")
+        if shutil.which("tshark"):
+            shown = subprocess.run(
+                ["tshark", "-r", str(out), "-T", "fields", "-e", "frame.protocols"],
+                capture_output=True, text=True, check=True,
+            )  # fmt: skip
+            assert sum(":git" in line for line in shown.stdout.splitlines()) == 3
