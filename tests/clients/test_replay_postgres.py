@@ -181,14 +181,14 @@ def test_a_cancelled_query_is_cancelled_again(gate: Stack) -> None:
     def work(c: Any) -> None:
         threading.Timer(0.4, c.cancel).start()
         with pytest.raises(psycopg.errors.QueryCanceled):
-            c.execute("SELECT pg_sleep(20)")
+            c.execute("SELECT pg_sleep(100)")
         c.execute("SELECT 1")
 
     session = recorded(gate, work)
     began = time.monotonic()
     again = Again(gate, session)
     assert again.code == 0, again.bad
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def test_differences_are_found_and_named(gate: Stack, direct: Any) -> None:
