@@ -271,10 +271,10 @@ class ClientLane:
             return
         self._start = upto
         outbox = self._outbox
-        known = outbox.arrived[CLIENT] - self._base
         if self._cover.any:
-            self._cover.flush(outbox, self._buf, start, upto, known, self._base)
+            self._cover.flush(outbox, self._buf, start, upto, self._base)
             return
+        known = outbox.arrived[CLIENT] - self._base
         if start < known:
             cut = min(upto, known)
             outbox.forward(CLIENT, self._buf[start:cut], self._base + start)
@@ -509,6 +509,8 @@ class ClientLane:
             statement = flight.meaning(source)
         else:
             statement = names.now.get(source)
+        if flight.skipping:
+            statement = flight.skipped.get(source, statement)
         self._next = nxt
         if statement is None:
             self._refuse(unknown_statement_error(source))
@@ -590,6 +592,8 @@ class ClientLane:
         self._allowed = None
         kind = self._buf[self._pos]
         if flight.skipping:
+            if isinstance(subject, Statement):
+                flight.note_skipped(subject)
             self._pos = self._next
             return
         if isinstance(subject, Statement):

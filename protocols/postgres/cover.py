@@ -77,11 +77,10 @@ class Cover:
                 at = self._blind.pop()[0]
             self._blind.append((at, end))
 
-    def flush(
-        self, outbox: Outbox, buf: bytes, start: int, end: int, known: int, base: int
-    ) -> None:
-        """``buf[start:end]`` goes on; up to ``known`` it was taken before. ``base`` is where
+    def flush(self, outbox: Outbox, buf: bytes, start: int, end: int, base: int) -> None:
+        """``buf[start:end]`` goes on; some of it may have been taken before. ``base`` is where
         the buffer begins among all that arrived."""
+        known = outbox.arrived[CLIENT] - base
         for a, b, secret in _pieces(self._hidden, start, end):
             old = min(max(a, known), b)
             for c, d, blind in _pieces(self._blind, a, old):

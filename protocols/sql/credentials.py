@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any, Final
 
 from pglast.error import Error as ParserError
@@ -79,7 +80,7 @@ def _in_statement(text: str, tokens: Any, depth: int) -> Iterator[tuple[int, int
     """Of a statement, or of a piece of a DO block between two semicolons."""
     armed = ""
     block = bool(tokens) and tokens[0].name == "DO" and _is_sql(text, tokens)
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.name in ("CREATE", "ALTER"):
             armed = token.name if token.name in _SUBJECTS and (depth or not armed) else armed
             if not depth and before is not tokens[0]:
@@ -99,7 +100,7 @@ def _in_statement(text: str, tokens: Any, depth: int) -> Iterator[tuple[int, int
 
 def _is_sql(text: str, tokens: Any) -> bool:
     """Whether a DO block is in a language whose constants are SQL's."""
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in pairwise(tokens):
         if before.name == "LANGUAGE":
             return text[token.start : token.end + 1].strip("\"'").lower() in ("plpgsql", "sql")
     return True
