@@ -54,10 +54,12 @@ class Flight:
     """The state that both lanes share.
 
     ``skipping``: the server ignores everything until a Sync that hasn't been
-    sent.  ``copying``: the server reads CopyData now.  ``open_copy``: it will
-    also swallow Sync until CopyDone or CopyFail.  ``spare``: Syncs that it may
-    or may not have swallowed.  ``veiled``: text that comes from the server may
-    quote masked values.  ``dirty``: the open transaction has run DDL.
+    sent.  ``skipped``: what is prepared meanwhile, of which the server knows
+    nothing, but which the record is to name.  ``copying``: the server reads
+    CopyData now.  ``open_copy``: it will also swallow Sync until CopyDone or
+    CopyFail.  ``spare``: Syncs that it may or may not have swallowed.
+    ``veiled``: text that comes from the server may quote masked values.
+    ``dirty``: the open transaction has run DDL.
     ``conjured``: it may have made functions.
     ``displaced``: an unqualified name may mean something else to this session
     than to a new one (its search path, a temporary table).  ``murky``: something
@@ -86,6 +88,7 @@ class Flight:
         "portals",
         "queue",
         "rested",
+        "skipped",
         "skipping",
         "spare",
         "status",
@@ -105,6 +108,7 @@ class Flight:
         self.portals: dict[bytes, Run] = {}
         self.rested = True
         self.skipping = False
+        self.skipped: dict[bytes, Statement] = {}
         self.copying = False
         self.open_copy = False
         self.spare = 0
@@ -145,6 +149,13 @@ class Flight:
         if not queue:
             self.skipping = True
         self.names.recount(self.learning())
+
+    def note_skipped(self, statement: Statement) -> None:
+        """A Parse passes that the server skips."""
+        skipped = self.skipped
+        if statement.name not in skipped and len(skipped) >= MOST_LEARNING:
+            del skipped[next(iter(skipped))]
+        skipped[statement.name] = statement
 
     def begin_copy_in(self) -> None:
         """CopyInResponse: from here the server reads CopyData and swallows
@@ -191,6 +202,7 @@ class Flight:
             return
         self.names.batch += 1
         self.skipping = False
+        self.skipped.clear()
         self.queue.append(ONE_SYNC)
 
     def copy_end(self) -> bool:

@@ -107,6 +107,25 @@ def test_a_refused_parse_skips_to_sync(named: str) -> None:
     assert len(s.commands) == 3  # the Bind behind the refused Parse isn't asked about
 
 
+@pytest.mark.parametrize("named", ["", "a"])
+def test_what_the_server_skips_is_on_record_as_what_it_was(named: str) -> None:
+    """It failed before the rest was sent: of that it knows nothing."""
+    s, server = Session(), Server(RESULTS)
+    talk(s, server, parse(named, "fail") + bind("", named) + execute())
+    for text in ("select 1", "select 2"):
+        assert talk(s, server, parse(named, text) + bind("", named) + execute()) == b""
+    out = talk(s, server, parse("b", "select 3") + bind("", named) + execute() + SYNC)
+    assert kinds(out) == "Z"
+    texts = [c.text for c in s.commands if c.phase is Phase.RUN]
+    assert texts == ["fail", "select 1", "select 2", "select 2"]
+    assert server.ran == ["fail"]
+    # After the Sync only what the server has heard of is known.
+    if named:
+        return
+    out = talk(s, server, bind("", "b") + SYNC)
+    assert fields(frames(out)[0][1])["C"] == "26000"
+
+
 def test_a_refused_bind_leaves_what_came_before_it() -> None:
     def judge(question: Question) -> Answer:
         assert isinstance(question, Command)
