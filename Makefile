@@ -32,7 +32,7 @@ demo: $(VENV)/.built  ## the main job on embedded defaults (ARGS=--stay leaves i
 test: $(VENV)/.dev $(VENV)/.built tools lint  ## the tests, with real clients and servers (under 15 minutes on 2 cores)
 	@# Some tests have clocks in them, and neighbours that take the CPU: what failed beside
 	@# others is run once more alone, and has to pass then.
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not deep" $(ARGS) || { \
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup -m "not deep" $(ARGS) || { \
 		echo "a second look, alone, at what failed:"; \
 		$(BIN)/python -m pytest --last-failed --last-failed-no-failures none -m "not deep" $(ARGS); }
 

@@ -179,11 +179,6 @@ repositories = ["org/*"]
 
     # -- approvals --------------------------------------------------------
 
-    def approvals(self, *, everything: bool = False) -> list[dict[str, Any]]:
-        done = self.gateway("approvals", "list", "--json", *(["--all"] if everything else []))
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines()]
-
     def held(self, seconds: float = 20.0) -> dict[str, Any]:
         """The one command that waits."""
         end = time.monotonic() + seconds

@@ -13,10 +13,12 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, Self
 
+from gateway.cli import main as gateway_main
 from gateway.demo.issuer import DemoIssuer
 from gateway.demo.postgres import free_port
 from recorder.cli import main as recorder_main
@@ -132,16 +134,26 @@ class Serving:
 
     def sessions(self) -> list[dict[str, Any]]:
         """What ``recorder list --json`` says."""
-        return self._recorded((0,), "list", "--json")
+        return _lines((0,), recorder_main, "--dir", str(self.state), "list", "--json")
 
     def events(self, session: str) -> list[dict[str, Any]]:
         """What ``recorder events --json`` says."""
-        return self._recorded((0, 3), "events", "--json", session)
+        words = "--dir", str(self.state), "events", "--json", session
+        return _lines((0, 3), recorder_main, *words)
 
-    def _recorded(self, codes: tuple[int, ...], *words: str) -> list[dict[str, Any]]:
-        """In this process: tests ask again and again, and a start takes half a second of CPU."""
-        said, wrong = io.StringIO(), io.StringIO()
-        with redirect_stdout(said), redirect_stderr(wrong):
-            code = recorder_main(["--dir", str(self.state), *words])
-        assert code in codes, wrong.getvalue()
-        return [json.loads(line) for line in said.getvalue().splitlines()]
+    def approvals(self, *, everything: bool = False) -> list[dict[str, Any]]:
+        """What ``gateway approvals list --json`` says."""
+        more = ["--all"] if everything else []
+        words = "approvals", "list", "--json", "-c", str(self.config_file), *more
+        return _lines((0,), gateway_main, *words)
+
+
+def _lines(
+    codes: tuple[int, ...], main: Callable[[Sequence[str]], int], *words: str
+) -> list[dict[str, Any]]:
+    """In this process: tests ask again and again, and a start takes half a second of CPU."""
+    said, wrong = io.StringIO(), io.StringIO()
+    with redirect_stdout(said), redirect_stderr(wrong):
+        code = main(words)
+    assert code in codes, wrong.getvalue()
+    return [json.loads(line) for line in said.getvalue().splitlines()]

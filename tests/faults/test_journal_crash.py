@@ -114,7 +114,7 @@ def rounds(tmp_path: Path, count: int, mode: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
-    rounds(tmp_path, 30, "os")
+    rounds(tmp_path, 12, "os")
 
 
 def test_nothing_acknowledged_is_lost_in_disk_mode(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import time
@@ -37,9 +36,7 @@ def holds(ttl: str = "10m", count: int = 1) -> str:
 
 
 def approvals(stack: Stack, *, everything: bool = False) -> list[dict[str, Any]]:
-    more = ["--all"] if everything else []
-    done = stack.gateway("approvals", "list", "--json", *more)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return stack.approvals(everything=everything)
 
 
 def held(stack: Stack, seconds: float = 15.0) -> dict[str, Any]:

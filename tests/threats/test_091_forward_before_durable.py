@@ -162,7 +162,7 @@ def rounds(folder: Path, count: int, seed: int, durability: str) -> None:
 
 
 def test_kill_9(tmp_path: Path) -> None:
-    rounds(tmp_path, 12, 91, "os")
+    rounds(tmp_path, 5, 91, "os")
 
 
 @pytest.mark.deep
