@@ -12,11 +12,15 @@ QUIET_SECONDS = 0.1
 
 
 def children(pid: int) -> list[int]:
-    """Of every thread of ``pid``."""
+    """Of every thread of ``pid``; none where it ended, which it may do at any time."""
     found: list[int] = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")
+    except OSError:
+        return found
+    for thread in threads:
         try:
-            found += map(int, path.read_text().split())
+            found += map(int, Path(f"/proc/{pid}/task/{thread}/children").read_text().split())
         except OSError:
             continue  # the thread ended
     return found

@@ -95,7 +95,8 @@ td.failed{color:var(--bad);white-space:normal;text-align:left}
 .charts{display:flex;flex-wrap:wrap;gap:18px;margin-top:14px}
 .charts figure{margin:0;flex:1 1 460px;max-width:560px}
 figcaption{font-size:13px;color:var(--soft);margin-bottom:2px}
-svg{display:block;max-width:100%;height:auto} svg.inline{display:inline-block;max-width:none}
+svg{display:block;max-width:100%;height:auto} .scroll>svg{min-width:860px}
+ svg.inline{display:inline-block;max-width:none}
 svg text{font:11.5px system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif;
  fill:var(--soft)}
 svg text.ink{fill:var(--ink)} svg text.strong{fill:var(--ink);font-weight:600}
