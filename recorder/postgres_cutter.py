@@ -36,6 +36,11 @@ class Cutter:
         self.lost = False
         """What came is no PostgreSQL: no more will be given."""
 
+    @property
+    def within(self) -> bool:
+        """What comes next is the rest of a message."""
+        return bool(self._skip or self._buffer)
+
     def feed(self, raw: bytes) -> Iterator[Said]:
         """More bytes."""
         if self.lost:
@@ -77,7 +82,7 @@ class Cutter:
     def hidden(self, length: int) -> Iterator[Said]:
         """Bytes that are not on record: the rest of a message that has begun, or whole ones,
         which are passed over."""
-        if self._skip or self._buffer:
+        if self.within:
             for start in range(0, length, LONGEST):
                 yield from self.feed(b"?" * min(LONGEST, length - start))
         elif self._client:

@@ -6,19 +6,21 @@ port, so that Wireshark picks its dissector. A request for TLS that was granted 
 Of git over SSH there are no frames: what ssh carried stands there as ``git daemon`` would have
 had it (gitprotocol-pack(5), "Git Transport"), its request made of the command line; what git
 wrote to its standard error, and how it ended, are comments. Where bytes are not on record a
-packet's comment says so; of PostgreSQL, a message of the same length stands there, so that what
-follows decodes.
+packet's comment says so; of PostgreSQL, a message of the same length stands there (asterisks for
+a part of one), so that what follows decodes.
 """
 
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from protocols.postgres.messages import SSL_REQUEST
 from protocols.ssh.frames import Kind
 from protocols.wire import Mark, Side
+from recorder.postgres_cutter import Cutter
 from recorder.reader import Recording
 from recorder.ssh_parts import FrameParts, Part
 from recorder.ssh_streams import PROTOCOLS
@@ -80,6 +82,7 @@ def _said(recording: Recording, leg: Side, protocol: str) -> Iterator[Words]:
     asks = Hop(leg, leg is Side.CLIENT)
     git = protocol in PROTOCOLS
     frames = {True: _Daemon(), False: _Daemon()}
+    messages = {True: Cutter(client=True), False: Cutter(client=False)}
     for item in Streams(recording).story(asks, Hop(leg, leg is Side.UPSTREAM)):
         if not isinstance(item, Piece):
             continue
@@ -88,11 +91,15 @@ def _said(recording: Recording, leg: Side, protocol: str) -> Iterator[Words]:
             yield Words(item.at, ours, b"", "records of the recording are missing here")
         if git:
             yield from frames[ours].taken(item, ours)
-        elif item.raw is not None:
-            yield Words(item.at, ours, item.raw, "")
         elif item.offset >= 0:
-            why = f"{item.length} bytes are not on record: {item.why}"
-            yield Words(item.at, ours, _filler(protocol, ours, item), why)
+            raw, why = item.raw, ""
+            if raw is None:
+                within = protocol != "postgres" or messages[ours].within
+                raw = b"*" * item.length if within else _filler(ours, item)
+                why = f"{item.length} bytes are not on record: {item.why}"
+            if protocol == "postgres":
+                deque(messages[ours].feed(raw), 0)
+            yield Words(item.at, ours, raw, why)
 
 
 class _Daemon:
@@ -143,9 +150,9 @@ def _request(line: bytes, version: bytes) -> bytes:
     return b"%04x" % (len(told) + 4) + told
 
 
-def _filler(protocol: str, ours: bool, piece: Piece) -> bytes:
-    """As many bytes as are missing."""
-    if protocol != "postgres" or piece.length < 5:
+def _filler(ours: bool, piece: Piece) -> bytes:
+    """A message in place of those of PostgreSQL's that are missing."""
+    if piece.length < 5:
         return bytes(piece.length)
     if piece.mark is Mark.SECRET:
         kind = b"p" if ours else b"K" if piece.length in range(13, 18) else b"R"

@@ -17,6 +17,7 @@ from recorder_world import ULIDS, C, Legs, U, World, header, make_journal, play_
 
 from gateway.policy.verdicts import Verdict
 from protocols.ssh.frames import Kind
+from protocols.wire import Mark
 from recorder.cli import main
 from recorder.export.ocsf import _endpoint
 from recorder.export.pcapng import _sum
@@ -290,3 +291,23 @@ def test_pcapng_of_git_is_what_git_daemon_would_say(tmp_path: Path) -> None:
                 capture_output=True, text=True, check=True,
             )  # fmt: skip
             assert sum(":git" in line for line in shown.stdout.splitlines()) == 3
+
+
+def test_pcapng_of_a_message_that_is_hidden_in_part(tmp_path: Path) -> None:
+    journal = make_journal(tmp_path / "state", World(), sealer=True)
+    log, legs = journal.open(header(ULIDS[0])), Legs()
+    startup = b"\0\0\0\x10\0\3\0\0user\0u\0\0"
+    query = b"Q\0\0\0\x22alter role x password 'hunter2'\0"
+    at = query.index(b"hunter2")
+    log.spans([legs.take(C, startup), legs.take(C, b"p\0\0\0\x08abcd", Mark.SECRET)])
+    log.spans([legs.take(C, query[:at]), legs.take(C, b"hunter2", Mark.SECRET)])
+    log.spans([legs.take(C, query[at + 7 :]), legs.take(C, b"X\0\0\0\4")])
+    log.end("closed", "done")
+    journal.flush()
+    journal.close()
+    out = tmp_path / "x.pcapng"
+    words = ["--dir", str(tmp_path / "state"), "export", ULIDS[0], "--format", "pcapng"]
+    assert main([*words, "-o", str(out)]) == 0
+    raw = b"".join(p.raw for p in packets(out.read_bytes()))
+    hidden = b"p\0\0\0\x08\0\0\0\0"
+    assert raw == startup + hidden + query.replace(b"hunter2", b"*******") + b"X\0\0\0\4"
