@@ -4,16 +4,15 @@ what was put there."""
 
 from __future__ import annotations
 
-import errno
 import json
 import os
-import stat
 import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import NamedTuple
 
-from recorder.errors import ContradictionError
+from recorder.errors import ContradictionError, FormatError
+from recorder.files import open_file, read_file
 from recorder.segment import fsync_directory, write_all
 
 SUFFIX = ".away"
@@ -56,10 +55,11 @@ def note_of(path: Path) -> Path:
 def away_of(path: Path) -> Away | None:
     """What the note about a Log says; None if there is none. Raises ``AwayError``."""
     try:
-        with note_of(path).open("rb") as file:
-            raw = file.read(_MOST)
+        raw = read_file(note_of(path), _MOST)
     except FileNotFoundError:
         return None
+    except FormatError as error:
+        raise AwayError(f"{note_of(path)} can't be read: {error}") from None
     try:
         told = json.loads(raw)
         if told.pop("schema") != SCHEMA:
@@ -118,21 +118,6 @@ def open_log(path: Path) -> int:
     if path.is_symlink():
         raise ContradictionError("here is a symbolic link that leads nowhere, and no Log", 0)
     raise FileNotFoundError(f"no such Log: {path}")
-
-
-def open_file(path: Path) -> int:
-    """A descriptor of what must be a regular file, or a link to one: to open a pipe would wait
-    for ever. ``ContradictionError`` where it is something else; ``OSError``."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    except OSError as error:
-        if error.errno not in (errno.ELOOP, errno.ENXIO):
-            raise
-    else:
-        if stat.S_ISREG(os.fstat(fd).st_mode):
-            return fd
-        os.close(fd)
-    raise ContradictionError("here is something else than a file", 0)
 
 
 def _brought(path: Path, note: Away) -> int:

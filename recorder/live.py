@@ -33,7 +33,7 @@ def _read(path: Path) -> Iterator[Framed]:
     is something for recovery to judge."""
     try:
         with OpenSegment(path) as segment:
-            for found in segment.records():
+            for found in segment.records(salvage=False):
                 if isinstance(found, Damage):
                     return
                 yield found

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from recorder import framing
 from recorder.errors import FormatError
+from recorder.files import open_file
 from recorder.framing import FILE_HEADER, RECORD_HEADER, Framed, Window
 from recorder.segment import BALLAST, BALLAST_NUMBER, segment_path
 
@@ -30,7 +31,7 @@ class OpenSegment:
     """A segment opened for reading. ``FormatError`` when its header is bad."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._fd = open_file(path)
         try:
             raw = os.pread(self._fd, FILE_HEADER, 0)
             self.head = framing.read_file_header(raw, framing.SEGMENT_MAGIC)
@@ -63,14 +64,15 @@ class OpenSegment:
     ) -> None:
         self.close()
 
-    def records(self) -> Iterator[Framed | Damage]:
-        """Every record, and in its place every stretch that is damaged."""
+    def records(self, salvage: bool = True) -> Iterator[Framed | Damage]:
+        """Every record, and in its place every stretch that is damaged. Without ``salvage``
+        nothing is looked for after the first, which is taken to be all of the rest."""
         offset = FILE_HEADER
         while True:
             try:
                 found = self.window.record(offset, self.seed)
             except FormatError as error:
-                again = self._resume(offset + 1)
+                again = self._resume(offset + 1) if salvage else None
                 stop = self.size() if again is None else again
                 yield Damage(offset, stop, error.reason, again is None)
                 if again is None:

@@ -15,12 +15,15 @@ from pathlib import Path
 
 from crc32c import crc32c
 
+from recorder.errors import FormatError
+from recorder.files import read_file
 from recorder.framing import masked
 from recorder.segment import fsync_directory, write_all
 
 NAME = "sealed"
 _NUMBER = struct.Struct("<Q")
 _ENTRY = struct.Struct("<QI")
+_MOST = 1 << 28
 
 
 def note_sealed(directory: Path, numbers: Iterable[int]) -> None:
@@ -48,9 +51,9 @@ def note_sealed(directory: Path, numbers: Iterable[int]) -> None:
 def read_sealed(directory: Path) -> set[int]:
     """The list; empty when there is none."""
     try:
-        raw = (directory / NAME).read_bytes()
-    except FileNotFoundError:
-        return set()
+        raw = read_file(directory / NAME, _MOST)
+    except (FileNotFoundError, FormatError):
+        return set()  # what is no list has no entry that checks
     found = set()
     for number, crc in _ENTRY.iter_unpack(raw[: len(raw) // _ENTRY.size * _ENTRY.size]):
         if masked(crc32c(_NUMBER.pack(number))) != crc:

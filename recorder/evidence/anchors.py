@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from recorder.errors import FormatError
 from recorder.evidence import merkle
 from recorder.evidence.glance import Glance
 from recorder.evidence.notes import (
@@ -21,10 +22,13 @@ from recorder.evidence.notes import (
     parse_note,
     parse_signatures,
     parse_verifier_key,
+    read_note,
 )
 from recorder.evidence.tiles import Tiles
 from recorder.evidence.watch import LedgerFault, Watch, check_checkpoint
+from recorder.files import read_file
 
+_MOST = 1 << 18
 CLOCKS_DIFFER = 600_000_000_000
 """Nanoseconds by which honest clocks may differ."""
 
@@ -75,8 +79,8 @@ def anchors_of(
     found: list[Anchor] = []
     doubts: list[str] = []
     for path in anchor_files(watch.directory) if files is None else files:
-        raw = path.read_bytes()
         try:
+            raw = read_note(path)
             note = parse_note(raw)
             anchors, doubt = check_anchor(
                 note, raw, _bytes(path, ".cosignatures"), _bytes(path, ".tsr"), trust
@@ -102,9 +106,11 @@ def anchors_of(
 
 def _bytes(path: Path, suffix: str) -> bytes | None:
     try:
-        return path.with_suffix(suffix).read_bytes()
+        return read_file(path.with_suffix(suffix), _MOST)
     except FileNotFoundError:
         return None
+    except FormatError as error:
+        raise NoteError(str(error)) from error
 
 
 def check_anchor(

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from recorder.evidence.leaves import Kind, Leaf, epoch_message, pack_fields
-from recorder.evidence.notes import ED25519, parse_verifier_key, verifier_key
+from recorder.evidence.notes import ED25519, parse_verifier_key, read_note, verifier_key
 from recorder.evidence.tiles import put
 from recorder.segment import fsync_directory, make_directory
 
@@ -111,7 +111,7 @@ class Chain:
 
 def load_root(path: Path) -> bytes:
     """The public key in a ``root.pub``; ``ValueError``."""
-    name, kind, public = parse_verifier_key(path.read_text(encoding="utf-8"))
+    name, kind, public = parse_verifier_key(read_note(path).decode("utf-8"))
     if kind != ED25519 or name != origin_of(public):
         raise ValueError(f"{path} is not the root key of a ledger")
     return public

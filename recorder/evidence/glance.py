@@ -8,6 +8,7 @@ What is not found is not shown not to be there: that takes a ``Watch``.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from functools import lru_cache
@@ -15,15 +16,26 @@ from itertools import count, islice
 from pathlib import Path
 from urllib.parse import quote
 
+from recorder.errors import FormatError
 from recorder.evidence import merkle
 from recorder.evidence.epochs import Chain, EpochError, load_root
 from recorder.evidence.leaves import Kind, Leaf, LeafError, name_for, unpack_leaf
 from recorder.evidence.merkle import ProofError
-from recorder.evidence.notes import NoteError, parse_checkpoint, parse_note
+from recorder.evidence.notes import NoteError, parse_checkpoint, parse_note, read_note
 from recorder.evidence.tiles import WIDTH, Tiles, TilesError
 from recorder.evidence.watch import Entry, LedgerFault, check_checkpoint
+from recorder.files import open_file
 
-_TROUBLE = (EpochError, LeafError, NoteError, ProofError, TilesError, LedgerFault, ValueError)
+_TROUBLE = (
+    FormatError,
+    EpochError,
+    LeafError,
+    NoteError,
+    ProofError,
+    TilesError,
+    LedgerFault,
+    ValueError,
+)
 
 
 class Unsure(Exception):
@@ -42,7 +54,7 @@ class Glance:
         self._tile = lru_cache(64)(self._read)
         try:
             self.chain = Chain(trust or load_root(directory / "root.pub"))
-            self.raw_note = (directory / "checkpoint").read_bytes()
+            self.raw_note = read_note(directory / "checkpoint")
             self.note = parse_note(self.raw_note)
             self.tiles = Tiles(directory, parse_checkpoint(self.note.text).size)
             for index in self._epochs(0, self.tiles.size - 1):
@@ -51,6 +63,7 @@ class Glance:
                     raise Unsure("the epochs are not where they should begin")
                 self.chain.add(leaf)
             self.checkpoint = check_checkpoint(self.note, self.chain)
+            os.close(open_file(directory / "known.db"))  # SQLite would wait for a pipe
             path = quote(str((directory / "known.db").absolute()))
             self._known = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         except (*_TROUBLE, OSError, sqlite3.Error) as error:

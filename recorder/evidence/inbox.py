@@ -19,11 +19,13 @@ from pathlib import Path
 from recorder.errors import FormatError
 from recorder.evidence.leaves import Kind, LeafError, pack_fields, unpack_fields
 from recorder.evidence.tiles import put
+from recorder.files import read_file
 from recorder.segment import fsync_directory
 
 Item = tuple[Kind, bytes]
 MAGIC = b"wirewarden inbox v1\0"
 _HEAD = struct.Struct("<BH")
+_MOST = 1 << 28
 _numbers = itertools.count()
 
 
@@ -63,7 +65,7 @@ def waiting(inbox: Path) -> list[Path]:
 
 def read_items(path: Path) -> list[Item]:
     """The leaves of a file; ``FormatError`` if it is not what was written."""
-    raw = path.read_bytes()
+    raw = read_file(path, _MOST)
     if not raw.startswith(MAGIC) or sha256(raw[:-32]).digest() != raw[-32:]:
         raise FormatError(f"{path.name} is not a file of leaves", 0)
     items = []

@@ -12,9 +12,13 @@ import binascii
 import re
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from recorder.errors import FormatError
+from recorder.files import read_file
 
 ED25519, COSIGNATURE = 1, 4
 NOTE_MAX = 1 << 16
@@ -98,6 +102,14 @@ def parse_signatures(text: str) -> tuple[tuple[str, bytes], ...]:
     if len(found) > 100:
         raise NoteError("too many signatures")
     return tuple(found)
+
+
+def read_note(path: Path) -> bytes:
+    """The bytes of a note's file; ``NoteError`` where they can't be any, ``OSError``."""
+    try:
+        return read_file(path, NOTE_MAX)
+    except FormatError as error:
+        raise NoteError(str(error)) from error
 
 
 def parse_note(raw: bytes) -> Note:

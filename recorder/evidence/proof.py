@@ -23,7 +23,14 @@ from recorder.evidence.glance import Glance
 from recorder.evidence.judge import contradiction, leaf_of
 from recorder.evidence.leaves import Kind, LeafError, unpack_leaf
 from recorder.evidence.merkle import ProofError
-from recorder.evidence.notes import NoteError, parse_checkpoint, parse_note, to_base64, unbase64
+from recorder.evidence.notes import (
+    NoteError,
+    parse_checkpoint,
+    parse_note,
+    read_note,
+    to_base64,
+    unbase64,
+)
 from recorder.evidence.watch import Entry, LedgerFault, Watch, check_checkpoint
 from recorder.log_reader import LogFile
 from recorder.parted import PartedLog, log_of
@@ -42,8 +49,13 @@ def make_proof(watch: Watch | Glance, session: str) -> bytes | None:
     last = entry.end[0]
     raw, anchors = watch.raw_note, {}
     for path in anchor_files(watch.directory):
-        if parse_checkpoint(parse_note(path.read_bytes()).text).size > last:
-            raw = path.read_bytes()
+        try:
+            note = read_note(path)
+            covers = parse_checkpoint(parse_note(note).text).size > last
+        except NoteError:
+            continue
+        if covers:
+            raw = note
             for key in ("cosignatures", "tsr"):
                 found = path.with_suffix("." + key)
                 if found.exists():

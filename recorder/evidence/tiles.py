@@ -14,12 +14,15 @@ from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
 
+from recorder.errors import FormatError
 from recorder.evidence.merkle import leaf_hash, node_hash
+from recorder.files import read_file
 from recorder.segment import fsync_directory, write_all
 
 WIDTH = 256
 LEVELS = 8
 _LENGTH = struct.Struct(">H")
+_MOST = WIDTH * (_LENGTH.size + 0xFFFF)
 
 
 class TilesError(Exception):
@@ -105,17 +108,23 @@ class Tiles:
         return raw
 
     def _read(self, level: int | str, number: int, width: int) -> bytes:
+        try:
+            return self._found(level, number, width)
+        except FormatError as error:
+            raise TilesError(f"{place(level, number, width)}: {error.reason}") from error
+
+    def _found(self, level: int | str, number: int, width: int) -> bytes:
         if width <= 0:
             raise TilesError(f"there is no tile {number} of level {level}")
         for wide in (width, WIDTH):
             try:
-                return (self.directory / place(level, number, wide)).read_bytes()
+                return read_file(self.directory / place(level, number, wide), _MOST)
             except FileNotFoundError:
                 continue
         partial = (self.directory / place(level, number)).with_name(f"{number % 1000:03d}.p")
         try:
             wider = [int(p.name) for p in partial.iterdir() if p.name.isdecimal()]
-            return (partial / str(min(w for w in wider if w > width))).read_bytes()
+            return read_file(partial / str(min(w for w in wider if w > width)), _MOST)
         except (OSError, ValueError) as error:
             raise TilesError(f"{place(level, number, width)} is missing") from error
 

@@ -14,6 +14,7 @@ from recorder.evidence.notes import (
     NoteError,
     parse_checkpoint,
     parse_note,
+    read_note,
     verified,
 )
 from recorder.evidence.tiles import Tiles, TilesError
@@ -100,7 +101,7 @@ class Watch:
         """Of the trees that epochs began after, and the last one."""
         try:
             self.chain = Chain(trust or load_root(directory / "root.pub"))
-            self.raw_note = (directory / "checkpoint").read_bytes()
+            self.raw_note = read_note(directory / "checkpoint")
             self.note = parse_note(self.raw_note)
             said = parse_checkpoint(self.note.text)
         except FileNotFoundError as error:

@@ -234,3 +234,40 @@ def test_a_journal_in_place_of_a_log(
     for words in (["--all"], [NAMES[0]]):
         code, found = verify(state, *words, *trust)
         assert (code, found[NAMES[0]]["status"]) == (4, "TAMPERED"), found
+
+
+@pytest.mark.parametrize("pipe", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    ["evidence/tile/entries", "evidence/tile/0", "evidence/checkpoint", "evidence/root.pub",
+     "evidence/known.db", "evidence/inbox/0-1-x.leaves", "evidence/anchors/0001.note",
+     "journal/0/sealed", "journal/0/00000001.agj"],
+)  # fmt: skip
+@pytest.mark.timeout(20)
+def test_files_that_never_end(
+    recorded: Path, state: Path, trust: tuple[str, str], name: str, pipe: bool
+) -> None:
+    """Of 40 GB, or pipes that nobody writes to. Neither time nor memory goes into them."""
+    if name.startswith("journal"):
+        shutil.copytree(recorded / "forged" / "journal", state / "journal")
+        assert (state / name).parent.is_dir()
+    path = state / name
+    if path.is_dir():
+        path = next(found for found in path.rglob("*") if found.is_file())
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if pipe:
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+    else:
+        with path.open("ab") as file:
+            file.truncate(40 << 30)
+    # Where it matters it is told: what is read is the leaves and the checkpoint, and by --log
+    # also the hashes.
+    must = name.startswith(("evidence/tile/entries", "evidence/checkpoint"))
+    for words in (["--all"], [NAMES[0]], ["--log"]):
+        code, _ = verify(state, *words, *trust)
+        wanted = must or (words == ["--log"] and name == "evidence/tile/0")
+        assert code == (4 if wanted else 0), words
+    path_of(state, NAMES[0]).unlink()
+    assert verify(state, "--all", *trust)[0] == 4
+    assert verify(state, "--all")[0] == 4
