@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 FAULTS_MAX = 100
 _LOOK = 0.5  # seconds between looks for segments that can go
 _SETTLE = 8.0  # seconds after which most file systems have written by themselves
+_QUIET = 1.0  # seconds without a Log after which a few of them need not wait for that
+_FEW = 8
 _RETRY = 5.0  # seconds until a Log that could not be written is tried again
 
 
@@ -68,6 +70,7 @@ class Sealer:
         self._look_again = 0.0
         self._sync_next = 0.0
         self._settling: list[_Settling] = []
+        self._busy = 0.0
         self._unsettled: set[int] = set()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
         self.faults: list[str] = []
@@ -113,7 +116,10 @@ class Sealer:
                 self._take(self._fresh.popleft()[1])
             if now >= self._look_again:
                 self._look_again = now + _LOOK
-                self._settle(now)
+                # Where little goes on, a sync each is cheap, and an auditor who comes at
+                # once finds the ledger to know what there is.
+                quiet = now - self._busy >= _QUIET and len(self._settling) <= _FEW
+                self._settle(now + _SETTLE if quiet else now)
                 self._delete_segments()
             for number, (due, _) in list(self._later.items()):
                 if not going or due <= now:
@@ -159,7 +165,8 @@ class Sealer:
             self._roots[done.number] = made.root
         # Not out of ``_waiting`` yet: first the file must be durable, and what the
         # journal has after it: a part that goes on must not be the last thing known.
-        due = time.monotonic() + _SETTLE
+        self._busy = time.monotonic()
+        due = self._busy + _SETTLE
         self._settling.append(_Settling(due, self._journal.written, made.paths[-1], done))
         return True
 

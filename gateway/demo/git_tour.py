@@ -141,7 +141,7 @@ class GitTour:
     def recorded(self) -> None:
         session = self._session()
         self.tour.command(f"recorder show {session}", REPOSITORY, "refs/heads/topic")
-        self.tour.command(f"recorder verify {session}", "OK")
+        self.tour.verified(session)
 
     def _session(self) -> str:
         """The session of the target in which something was held."""

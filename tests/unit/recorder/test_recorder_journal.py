@@ -13,6 +13,7 @@ from recorder_world import ULIDS, C, Legs, U, World, header, make_journal, play_
 from protocols.wire import Mark, Move, Side, Span
 from recorder import framing, verify
 from recorder.errors import RecorderError
+from recorder.evidence.inbox import inbox_directory, waiting
 from recorder.log_reader import LogFile
 from recorder.parted import PartedLog
 from recorder.reader import decoded, open_recording
@@ -349,6 +350,24 @@ def test_a_record_that_can_not_be_packed_lets_nothing_move(tmp_path: Path) -> No
         assert verify.verify(found).status == verify.OK
         assert found.end is not None
         assert found.end.counts == (0, 0, 0, 0)
+
+
+def test_where_little_goes_on_the_ledger_hears_of_an_end_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What many Logs at a time are spared, one need not wait for."""
+    monkeypatch.setattr("recorder.seal._SETTLE", 3600.0)
+    monkeypatch.setattr("recorder.seal._QUIET", 0.1)
+    inbox = inbox_directory(tmp_path)
+    inbox.mkdir(parents=True)
+    journal = make_journal(tmp_path, sealer=True)
+    journal.open(header(ULIDS[0])).end("closed", "x")
+    journal.flush()
+    deadline = time.monotonic() + 20
+    while not waiting(inbox):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    journal.close()
 
 
 def test_an_idle_session_pins_only_its_own_segments(
