@@ -60,7 +60,7 @@ RULES = """
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);
  font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"DejaVu Sans",sans-serif}
-main{max-width:1280px;margin:0 auto;padding:28px 24px 80px}
+main{max-width:1400px;margin:0 auto;padding:28px 24px 80px}
 h1{font-size:27px;line-height:1.2;margin:0 0 4px;letter-spacing:-.01em}
 h2{font-size:20px;margin:44px 0 4px;letter-spacing:-.01em}
 h3{font-size:16px;margin:0}
