@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,26 @@ def parts_at(path: Path) -> dict[int, Path]:
                 if part is not None:
                     found[part] = path.with_name(name)
     return dict(sorted(found.items()))
+
+
+def later_parts(path: Path) -> tuple[int, ...]:
+    """The numbers of parts that lie beside the Log at ``path``, without its own. To ask this of
+    every Log of a day reads that folder once."""
+    found = _later(path.parent, path.parent.stat().st_mtime_ns)
+    return found.get(session_of(path), ())
+
+
+@lru_cache(4)
+def _later(folder: Path, mtime: int) -> dict[str, tuple[int, ...]]:
+    found: dict[str, tuple[int, ...]] = {}
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = folder / entry.name.removesuffix(AWAY)
+            part = part_of(name) if ".p" in entry.name else None
+            if part:
+                session = session_of(name)
+                found[session] = (*found.get(session, ()), part)
+    return found
 
 
 def files_of(path: Path) -> list[Path]:

@@ -9,8 +9,9 @@ from recorder import framing, records
 from recorder.errors import ContradictionError, FormatError
 from recorder.live import LiveSession
 from recorder.log_reader import LogFile
-from recorder.parted import PartedLog, log_of
+from recorder.parted import PartedLog, later_parts, log_of
 from recorder.reader import Recording
+from recorder.state import part_of
 from recorder.tally import Tally
 
 ANCHORED = "OK"
@@ -83,6 +84,7 @@ def verify(recording: Recording) -> Verdict:
         else:
             walk.read(recording)
         end = recording.end
+        _check_alone(recording)
     except FormatError as error:
         return _broken(error, session, recording.records)
     count = recording.records
@@ -101,6 +103,17 @@ def verify(recording: Recording) -> Verdict:
         return Verdict(INCOMPLETE, message, session, None, count)
     told = f"{count} records in {parts} parts" if parts > 1 else f"{count} records"
     return Verdict(OK, f"{told}, {end.status}: {end.reason}", session, None, count)
+
+
+def _check_alone(recording: Recording) -> None:
+    """``ContradictionError`` where a part lies beside a Log that is the whole session."""
+    if not isinstance(recording, LogFile) or recording.end is None or recording.part:
+        return
+    later = later_parts(recording.path) if part_of(recording.path) == 0 else ()
+    if later and recording.end.status != "continued":
+        error = ContradictionError("a part follows the end of the session", 0)
+        error.part = max(later)
+        raise error
 
 
 class _Walk:

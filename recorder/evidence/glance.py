@@ -66,6 +66,8 @@ class Glance:
             os.close(open_file(directory / "known.db"))  # SQLite would wait for a pipe
             path = quote(str((directory / "known.db").absolute()))
             self._known = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            # To find one row takes a few steps: a view in the table's place has no end.
+            self._known.set_progress_handler(lambda: 1, 1_000_000)
         except (*_TROUBLE, OSError, sqlite3.Error) as error:
             raise Unsure(str(error)) from error
 

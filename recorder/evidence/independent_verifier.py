@@ -291,7 +291,7 @@ def main(arguments: list[str]) -> int:
     except Exception as error:  # whatever is thrown at it, it is not good
         found = {"ledger": str(error) or type(error).__name__}
     for session, fault in found.items():
-        print(f"{session}: {'BAD: ' + fault if fault else 'good'}")
+        print(ascii(f"{session}: {'BAD: ' + fault if fault else 'good'}")[1:-1])
     return 4 if any(found.values()) else 0
 
 

@@ -9,6 +9,7 @@ import io
 import os
 import shutil
 import socket
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -163,6 +164,22 @@ def test_a_log_under_another_day(
         assert verify(state, str(path), *trust)[0] == 0
 
 
+@pytest.mark.parametrize("number", [1, 7])
+@pytest.mark.parametrize("note", ["", ".away"])
+def test_a_part_too_many(state: Path, trust: tuple[str, str], number: int, note: str) -> None:
+    path = path_of(state, NAMES[0])
+    stray = path.with_name(f"{NAMES[0]}.p{number:04d}.agr{note}")
+    shutil.copy(path_of(state, NAMES[1]), stray)
+    for words in (["--all"], [NAMES[0]], [str(path)]):
+        code, found = verify(state, *words, *trust)
+        said = found[NAMES[0]]
+        assert (code, said["status"], said["part"], said["offset"]) == (4, "TAMPERED", number, 0)
+    if not note:
+        assert alone(state, trust) == 4
+    shutil.rmtree(ledger_directory(state))
+    assert verify(state, NAMES[0])[0] == 4
+
+
 def test_no_ledger(state: Path, trust: tuple[str, str]) -> None:
     """Who takes it away takes away what would contradict. The key says that there was one."""
     path = path_of(state, NAMES[0])
@@ -234,6 +251,19 @@ def test_a_journal_in_place_of_a_log(
     for words in (["--all"], [NAMES[0]]):
         code, found = verify(state, *words, *trust)
         assert (code, found[NAMES[0]]["status"]) == (4, "TAMPERED"), found
+
+
+@pytest.mark.timeout(20)
+def test_an_endless_view_in_place_of_what_is_known(state: Path, trust: tuple[str, str]) -> None:
+    known = sqlite3.connect(ledger_directory(state) / "known.db")
+    known.executescript(
+        "DROP TABLE known; CREATE VIEW known AS WITH RECURSIVE c(name, leaf) AS "
+        "(SELECT x'00', 1 UNION ALL SELECT name, leaf + 1 FROM c) SELECT name, leaf FROM c;"
+    )
+    known.close()
+    assert verify(state, NAMES[0], *trust)[0] == 0
+    path_of(state, NAMES[0]).unlink()
+    assert verify(state, NAMES[0], *trust)[0] == 4
 
 
 @pytest.mark.parametrize("pipe", [False, True])
