@@ -7,7 +7,7 @@ from pathlib import Path
 
 from recorder.evidence.anchors import Trust
 from recorder.evidence.epochs import load_root
-from recorder.evidence.notes import COSIGNATURE, NoteError, parse_verifier_key
+from recorder.evidence.notes import COSIGNATURE, NoteError, parse_verifier_key, read_note
 
 
 def add_trust(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +29,17 @@ def add_trust(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_kept(parser: argparse.ArgumentParser) -> None:
+    """The option that needs a ledger."""
+    parser.add_argument(
+        "--kept",
+        type=Path,
+        metavar="FILE",
+        help="a copy of the ledger's checkpoint from an earlier day, kept apart: the ledger must "
+        "go on from it, and what it covers is anchored by it",
+    )
+
+
 def trust_of(args: argparse.Namespace) -> Trust:
     """Raises ``ValueError``, ``OSError``."""
     witness = args.witness
@@ -41,4 +52,5 @@ def trust_of(args: argparse.Namespace) -> Trust:
         root=None if args.trust is None else load_root(args.trust),
         witness=witness,
         tsa=None if args.tsa_ca is None else args.tsa_ca.read_bytes(),
+        kept=None if getattr(args, "kept", None) is None else read_note(args.kept),
     )

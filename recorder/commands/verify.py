@@ -10,7 +10,7 @@ from recorder.away import AwayError
 from recorder.catalog import instant
 from recorder.commands.judging import Judging
 from recorder.commands.opening import ERROR, OK, USAGE, add_json, complain, path_of_stdin
-from recorder.commands.trust import add_trust, trust_of
+from recorder.commands.trust import add_kept, add_trust, trust_of
 from recorder.errors import UnknownSessionError
 from recorder.evidence.judge import Judge, unanchored
 from recorder.evidence.proof import check_proof
@@ -56,6 +56,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help="judge one copied Log by what recorder proof wrote",
     )
     add_trust(parser)
+    add_kept(parser)
     add_json(parser)
     parser.set_defaults(do=run)
 
@@ -115,8 +116,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.log and args.all == bool(args.id):
         complain("name recordings, or give --all or --log")
         return USAGE
-    if args.proof is not None and (len(args.id) != 1 or args.trust is None):
-        complain("--proof judges one Log, by --trust ROOT.pub")
+    if args.proof is not None and (len(args.id) != 1 or args.trust is None or args.kept):
+        complain("--proof judges one Log, by --trust ROOT.pub (--kept is for a ledger)")
         return USAGE
     try:
         trust = trust_of(args)
@@ -134,8 +135,8 @@ def run(args: argparse.Namespace) -> int:
     judging = Judging(args.dir, trust, args.log)
     if (args.log or args.all) and not judging.ledger:
         if trust.root is not None:
-            gone = "there is no ledger here, though its key is trusted"
-            report.add("ledger", checks.Verdict(checks.TAMPERED, gone, ""))
+            text = "there is no ledger here, though its key is trusted"
+            report.add("ledger", checks.Verdict(checks.TAMPERED, text, ""))
         elif args.log:
             complain(f"{args.dir} has no ledger")
             return ERROR
@@ -181,6 +182,10 @@ def _tell_ledger(report: _Report, judge: Judge) -> None:
     message += f", signed {instant(said.at)}, {len(judge.anchors)} anchors"
     for index, leaf in watch.gaps.get("", []):
         message += f"; a gap at leaf {index}: {leaf.text('reason')}"
+    if watch.silences:
+        longest = max(watch.silences, key=lambda silence: silence[1])
+        message += f"; {len(watch.silences)} silences of over 10 minutes, the longest"
+        message += f" {longest[1] // 60_000_000_000} minutes before leaf {longest[0]}"
     for doubt in judge.doubts:
         message += f"; {doubt}"
     anchored = any(anchor.size == said.size for anchor in judge.anchors)

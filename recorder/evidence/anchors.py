@@ -7,7 +7,7 @@ the note's bytes.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from recorder.evidence.notes import (
     Note,
     NoteError,
     cosigned_at,
+    parse_checkpoint,
     parse_note,
     parse_signatures,
     parse_verifier_key,
@@ -43,19 +44,22 @@ class Anchor(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """Whom to believe: the ledger's root key, a witness's verifier key, and
-    certificates (PEM) of time-stamping authorities. An anchor by somebody whose
+    """Whom to believe: the ledger's root key, a witness's verifier key,
+    certificates (PEM) of time-stamping authorities, and a checkpoint of the ledger that was
+    ``kept`` elsewhere since it was signed. An anchor by somebody whose
     key was not given anchors nothing: who rewrites a ledger can bring his own."""
 
     root: bytes | None = None
     witness: str | None = None
     tsa: bytes | None = None
+    kept: bytes | None = None
 
 
 def anchors_for(watch: Glance, index: int, trust: Trust) -> list[Anchor]:
     """Those that tell of leaf ``index``: the first that covers it and holds; and the last that
     holds, so that a ledger which was rolled back is found."""
-    found: list[Anchor] = []
+    found = _kept(watch, trust)
+    trust = replace(trust, kept=None)
     files = anchor_files(watch.directory)
     for some in (files[::-1], [path for path in files if int(path.stem) > index]):
         for path in some:
@@ -76,7 +80,7 @@ def anchors_of(
 ) -> tuple[list[Anchor], list[str]]:
     """The anchors that hold (of ``files``, or all), and why others don't. ``LedgerFault``
     when one that holds contradicts the ledger: it was rewritten, or rolled back."""
-    found: list[Anchor] = []
+    found = _kept(watch, trust)
     doubts: list[str] = []
     for path in anchor_files(watch.directory) if files is None else files:
         try:
@@ -91,17 +95,36 @@ def anchors_of(
         doubts += [f"{path.name}: {text}" for text in doubt]
         if not anchors:
             continue
-        size = anchors[0].size
-        if size > watch.checkpoint.size:
-            text = f"{anchors[0].by} vouched for {size} leaves; the ledger was rolled back to"
-            raise LedgerFault("TAMPERED", f"{text} {watch.checkpoint.size}", watch.checkpoint.size)
-        checkpoint = check_checkpoint(note, watch.chain)
-        tiles = Tiles(watch.directory, watch.checkpoint.size)
-        if merkle.root(tiles.node, size) != checkpoint.root:
-            text = f"the ledger is not that which {anchors[0].by} vouched for"
-            raise LedgerFault("TAMPERED", text)
+        _check_goes_on(watch, note, anchors[0].by)
         found += anchors
     return found, doubts
+
+
+def _kept(watch: Watch | Glance, trust: Trust) -> list[Anchor]:
+    if trust.kept is None:
+        return []
+    try:
+        note = parse_note(trust.kept)
+        said = parse_checkpoint(note.text)
+    except NoteError as error:
+        raise LedgerFault("TAMPERED", f"the checkpoint that was kept: {error}") from error
+    by = "the checkpoint that was kept"
+    _check_goes_on(watch, note, by)
+    return [Anchor(said.size, said.at, by)]
+
+
+def _check_goes_on(watch: Watch | Glance, note: Note, by: str) -> None:
+    """``LedgerFault`` unless the ledger is the one of that checkpoint, and goes on from it."""
+    said = parse_checkpoint(note.text)
+    if said.origin != watch.chain.origin:
+        raise LedgerFault("UNKNOWN-KEY", f"the ledger is {watch.chain.origin}, not {said.origin}")
+    if said.size > watch.checkpoint.size:
+        text = f"{by} vouched for {said.size} leaves; the ledger was rolled back to"
+        raise LedgerFault("TAMPERED", f"{text} {watch.checkpoint.size}", watch.checkpoint.size)
+    checkpoint = check_checkpoint(note, watch.chain)
+    tiles = Tiles(watch.directory, watch.checkpoint.size)
+    if merkle.root(tiles.node, said.size) != checkpoint.root:
+        raise LedgerFault("TAMPERED", f"the ledger is not that which {by} vouched for")
 
 
 def _bytes(path: Path, suffix: str) -> bytes | None:
@@ -118,8 +141,6 @@ def check_anchor(
 ) -> tuple[list[Anchor], list[str]]:
     """What anchors the checkpoint ``note`` (whose bytes are ``raw``), and why
     the rest does not."""
-    from recorder.evidence.notes import parse_checkpoint
-
     size = parse_checkpoint(note.text).size
     found: list[Anchor] = []
     doubts: list[str] = []

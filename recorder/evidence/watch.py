@@ -19,6 +19,9 @@ from recorder.evidence.notes import (
 )
 from recorder.evidence.tiles import Tiles, TilesError
 
+SILENCE = 600_000_000_000
+"""Nanoseconds without a leaf that are worth telling: ten heartbeats, unless told otherwise."""
+
 
 class LedgerFault(Exception):
     """What is wrong with the ledger. ``status`` is that of a verdict, ``leaf``
@@ -96,6 +99,9 @@ class Watch:
         self.sessions: dict[str, Entry] = {}
         self.gaps: dict[str, list[tuple[int, Leaf]]] = {}
         """What is lost, by session ("": of nobody knows whom): records, or erased originals."""
+        self.silences: list[tuple[int, int]] = []
+        """Leaves before which there was none for long, and how long (ns): no gateway ran, or
+        somebody took out what it said."""
         self.leaves = 0
         self.roots: dict[int, bytes] = {0: merkle.EMPTY}
         """Of the trees that epochs began after, and the last one."""
@@ -141,6 +147,8 @@ class Watch:
                 elif leaf.epoch != len(self.chain.epochs) - 1:
                     text = f"a leaf of epoch {leaf.epoch} in epoch {len(self.chain.epochs) - 1}"
                     raise LedgerFault("TAMPERED", text, index)
+                if index and leaf.at - self._at > SILENCE:
+                    self.silences.append((index, leaf.at - self._at))
                 self._at = leaf.at
                 hashed = merkle.leaf_hash(raw)
                 tree.add(hashed)

@@ -25,6 +25,7 @@ from recorder.evidence.inbox import (
     ledger_directory,
     start_leaf,
 )
+from recorder.evidence.ledger import Ledger
 
 FORGED = "select 'innocent'"
 
@@ -301,3 +302,57 @@ def test_files_that_never_end(
     path_of(state, NAMES[0]).unlink()
     assert verify(state, "--all", *trust)[0] == 4
     assert verify(state, "--all")[0] == 4
+
+
+def test_yesterdays_state_against_a_checkpoint_that_was_kept(
+    tmp_path: Path, trust: tuple[str, str]
+) -> None:
+    """The whole directory, as it was; and one that went on another way from there."""
+    state, kept = tmp_path / "now", tmp_path / "kept"
+    record(state, NAMES[:1])
+    point = ledger_directory(state) / "checkpoint"
+    yesterday = shutil.copytree(state, tmp_path / "yesterday")
+    shutil.copy(point, tmp_path / "older")
+    record(state, NAMES[1:2])
+    shutil.copy(point, kept)
+    record(state, NAMES[2:])
+    code, found = verify(state, "--all", "--log", "--kept", str(kept))
+    assert code == 0
+    assert [found[name]["status"] for name in NAMES] == ["OK", "OK", "OK-UNANCHORED"]
+    assert "the checkpoint that was kept" in found[NAMES[0]]["scope"]
+    code, found = verify(state, NAMES[1], "--kept", str(kept))
+    assert (code, found[NAMES[1]]["status"]) == (0, "OK")
+    # By itself yesterday's copy is as good as it was yesterday.
+    assert verify(yesterday, "--all", "--log")[0] == 0
+    for words in (["--all"], ["--log"], [NAMES[0]]):
+        code, found = verify(yesterday, *words, "--kept", str(kept))
+        assert (code, found["ledger"]["status"]) == (4, "TAMPERED")
+        assert "rolled back" in found["ledger"]["message"]
+    record(yesterday, [NAMES[1]], FORGED)
+    record(yesterday, [NAMES[2]], FORGED)
+    record(yesterday, ["01K5P0M4C0000000000000000Z"], FORGED)
+    assert verify(yesterday, "--all", "--kept", str(tmp_path / "older"))[0] == 0
+    for words in (["--all"], ["--log"], [NAMES[0]]):
+        code, found = verify(yesterday, *words, "--kept", str(kept))
+        assert (code, found["ledger"]["status"]) == (4, "TAMPERED"), words
+    other = tmp_path / "other"
+    record(other, NAMES)
+    assert verify(other, "--all", "--kept", str(kept))[0] == 6
+    kept.write_text("no note")
+    assert verify(state, "--all", "--kept", str(kept))[0] == 4
+    copy = path_of(state, NAMES[0])
+    assert verify(state, str(copy), *trust, "--proof", str(kept), "--kept", str(kept))[0] == 2
+
+
+def test_a_silence_is_told(tmp_path: Path) -> None:
+    """Whoever stops the gateway for an hour, or a ledger's heartbeat, is seen to have."""
+    now = [1_790_000_000_000_000_000]
+    ledger = Ledger(tmp_path / "evidence", lambda: now[0])
+    for minutes in (1, 1, 61, 9, 15):
+        now[0] += minutes * 60_000_000_000
+        ledger.heartbeat()
+    ledger.close()
+    code, found = verify(tmp_path, "--log")
+    assert code == 0
+    said = "2 silences of over 10 minutes, the longest 61 minutes before leaf 3"
+    assert said in found["ledger"]["message"]
