@@ -170,6 +170,12 @@ def lines(rows: list[Row], told: list[str], only_old: list[Key], only_new: list[
         + ", ".join(f"{count} {word}" for word, count in counts.items())
         + f"; {len(rows) - len(judged)} not judged: fewer than {movement.LEAST_ROUNDS} rounds"
     )
+    gated = [row.move.noise for row in judged if row.gated]
+    if gated:
+        said.append(
+            f"of half of the {len(gated)} ratios that count, only a move above "
+            f"×{statistics.median(gated):.2f} could be told from noise"
+        )
     if not judged:
         said.append("  BEWARE nothing was judged: this says neither that it got worse nor that not")
     for label, keys in (("OLD", only_old), ("NEW", only_new)):

@@ -79,7 +79,9 @@ def test_too_few_rounds_are_not_judged(tmp_path: Path, capsys: pytest.CaptureFix
     assert (
         main(["compare", saved(tmp_path, "o", document(outcome(STILL))), str(tmp_path / "o")]) == 0
     )
-    assert "nothing was judged" not in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "nothing was judged" not in shown
+    assert "only a move above ×1.05 could be told" in shown
 
 
 def test_less_is_better_where_the_metric_says_so() -> None:
