@@ -22,7 +22,7 @@ exit codes: 0 good, 1 error, 2 usage, 3 incomplete or bytes left out,
 Data goes to stdout, messages to stderr. --json prints one object per line,
 each with its schema (recorder/SCHEMAS.md has them). On a terminal long output
 goes through $PAGER (--no-pager: not); NO_COLOR turns colors off. Nothing
-recorded can act upon your terminal (cat writes raw bytes: redirect it).
+recorded can act upon your terminal (cat, which writes raw bytes, refuses one).
 """
 
 

@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "bytes of one stream out of them: those on the client's leg, or with --leg upstream "
         "those on the upstream's. Bytes that are not on record (credentials; originals behind "
         "masks without the auditor's key) are left out; each place is named on stderr, and the "
-        "exit code is 3.",
+        "exit code is 3. Not to a terminal: raw bytes could act upon it.",
     )
     add_id(parser)
     parser.add_argument("--leg", choices=("client", "upstream"))
@@ -60,6 +60,9 @@ def run(args: argparse.Namespace) -> int:
         if way != args.side:
             complain(f"{args.stream} goes {way} on the {leg.name.lower()} leg")
             return USAGE
+    if sys.stdout.isatty():
+        complain("raw bytes could act upon your terminal: redirect them, to a file or through less")
+        return USAGE
     recording = recording_of(args)
     protocol = recording.header.get("protocol")
     if args.stream is not None and protocol not in ssh_streams.PROTOCOLS:

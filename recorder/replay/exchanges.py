@@ -83,7 +83,10 @@ def closest(asked: list[Message], among: Iterable[Exchange]) -> str:
     text = next((t for m in asked if (t := described(m))), "")
     best: tuple[float, Exchange] | None = None
     for exchange in among:
-        likeness = SequenceMatcher(None, text[:300], exchange.text[:300]).ratio()
+        matcher = SequenceMatcher(None, text[:300], exchange.text[:300])
+        if best is not None and min(matcher.real_quick_ratio(), matcher.quick_ratio()) <= best[0]:
+            continue  # these two are never less
+        likeness = matcher.ratio()
         if best is None or likeness > best[0]:
             best = likeness, exchange
     if best is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -102,3 +103,16 @@ def test_another_address_is_tried(server: socket.socket, monkeypatch: pytest.Mon
     names(monkeypatch, ["127.0.0.2", "127.0.0.1"])
     with target.look_up("both.test", server.getsockname()[1]).connect() as sock:
         assert sock.getpeername() == server.getsockname()
+
+
+def test_raw_bytes_do_not_go_to_a_terminal(
+    log: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["cat", str(log), "--leg", "client", "--side", "in"]
+    main(words)
+    assert "Q select 1;" in capfd.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    assert main(words) == 2
+    out, err = capfd.readouterr()
+    assert not out
+    assert "redirect" in err
