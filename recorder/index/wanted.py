@@ -19,6 +19,8 @@ from recorder.records import CommandEntry, Event
 
 _EDGES = re.compile(r"[\^$]|\\[AzBC]")
 """In a pattern: what may ask for the beginning or the end of a text."""
+_TOLD = 200
+"""Characters of why a text is no pattern: it repeats the text."""
 _TERM = re.compile(r'"([^"]*)"|(\S+)')
 
 
@@ -29,10 +31,14 @@ class Pattern:
         options = re2.Options()
         options.case_sensitive = not ignore_case
         options.log_errors = False
+        # Where its groups are is of no interest, and with hundreds of them takes minutes.
+        options.never_capture = True
         try:
             self._compiled = re2.compile(re2.escape(source) if fixed else source, options)
         except re2.error as error:
-            raise ValueError(f"not a pattern: {error}") from None
+            why = error.args[0] if error.args else ""
+            told = why.decode("utf-8", "replace") if isinstance(why, bytes) else str(why)
+            raise ValueError(f"not a pattern: {told[:_TOLD]}") from None
         self.branches = ((folded(source),),) if fixed else branches(source, ignore_case)
         """What matches has all the texts of one of these in it; () where that is not known."""
         if fixed and ignore_case and not source.isascii():

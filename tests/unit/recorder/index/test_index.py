@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -356,6 +357,18 @@ def test_what_makes_no_sense_is_refused(state: Path, words: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["--dir", str(state), *words])
     assert error.value.code == 2
+
+
+def test_patterns_that_are_slow_elsewhere() -> None:
+    texts = ["target=db database=app " + "a" * 200, "b"]
+    began = time.process_time()
+    for source in ("(" * 900 + "b" + ")" * 900, "(a+)+$x", "(a|aa)+$x", "(.*)*" * 200 + "x$"):
+        pattern = Pattern(source)
+        for _ in range(150):
+            pattern.found_in(texts)
+    assert time.process_time() - began < 2
+    with pytest.raises(ValueError, match=r"^not a pattern: missing .{1,250}$"):
+        Pattern("(" * 60_000)
 
 
 def test_a_page_that_says_it_is_huge_is_not_unpacked() -> None:
