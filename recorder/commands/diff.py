@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from protocols.wire import Side
-from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_json, complain
+from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_json, complain, recording_of
 from recorder.commands.replay import DIVERGED
 from recorder.errors import FormatError
-from recorder.reader import Recording, decoded, open_recording
+from recorder.reader import Recording, decoded
 from recorder.records import CommandEntry
 from recorder.render import Printer, one_line, statement
 from recorder.replay.align import operations
@@ -36,7 +36,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "verdicts differ; of postgres, also where the same request got another answer (as the "
         "client saw it, with the normalisers of recorder replay). What follows after 1,500 "
         "differences in the way is told as removed and added. Exit code 0: no difference, "
-        "5: differences.",
+        "5: differences, 3: none, but a session has no regular end.",
     )
     parser.add_argument("a", metavar="A")
     parser.add_argument("b", metavar="B")
@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
     """Compare them."""
     out, code = Printer(), OK
     try:
-        a, b = open_recording(args.dir, args.a), open_recording(args.dir, args.b)
+        a, b = (
+            recording_of(argparse.Namespace(dir=args.dir, id=name)) for name in (args.a, args.b)
+        )
         found = list(_commands(a, b))
         if a.header.get("protocol") == b.header.get("protocol") == "postgres":
             comparer = Comparer(frozenset()) if args.exact else Comparer()
@@ -58,7 +60,6 @@ def run(args: argparse.Namespace) -> int:
         complain(f"a recording breaks: {error}")
         return INCOMPLETE if error.torn else DAMAGED
     for item in found:
-        code = DIVERGED
         if args.json:
             out.json("diff-item", item)
             continue
@@ -68,8 +69,15 @@ def run(args: argparse.Namespace) -> int:
         for name in ("field", "a", "b"):
             if item.get(name) is not None:
                 out.line(f"    {name:5}  {one_line(str(item[name]), 160)}")
-    if not found and not args.json:
+    if found:
+        return DIVERGED
+    if not args.json:
         out.line("no difference")
+    for recording in (a, b):
+        if recording.end is None or recording.end.status == "recovered":
+            session = one_line(str(recording.header["session"]))
+            complain(f"{session}: has no regular end: there may have been more")
+            code = INCOMPLETE
     return code
 
 

@@ -116,3 +116,18 @@ def test_raw_bytes_do_not_go_to_a_terminal(
     out, err = capfd.readouterr()
     assert not out
     assert "redirect" in err
+
+
+def test_diff_of_a_session_without_an_end(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = make_journal(tmp_path, World(), sealer=True)
+    play_session(journal, ULIDS[0])
+    journal.close()
+    again = make_journal(tmp_path, World())
+    play_session(again, ULIDS[1], end=False)
+    words = ["--dir", str(tmp_path), "diff"]
+    assert main([*words, ULIDS[0], ULIDS[0]]) == 0
+    assert main([*words, ULIDS[0], ULIDS[1]]) == 3
+    assert "may have been more" in capfd.readouterr().err
+    again.close()
