@@ -13,7 +13,11 @@ import pytest
 from recorder_world import ULIDS, World, header, make_journal, play_session
 
 from recorder.cli import main
-from recorder.commands import target
+from recorder.commands import diff, target
+from recorder.replay.compare import Comparer
+from recorder.replay.exchanges import Exchange, exchanges
+from recorder.replay.messages import Message
+from recorder.replay.script import In, Out
 
 
 @pytest.fixture
@@ -131,3 +135,27 @@ def test_diff_of_a_session_without_an_end(
     assert main([*words, ULIDS[0], ULIDS[1]]) == 3
     assert "may have been more" in capfd.readouterr().err
     again.close()
+
+
+def test_diff_holds_digests_of_rows_that_are_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rows(*values: bytes) -> list[Exchange]:
+        raw = [b"D" + (len(v) + 10).to_bytes(4, "big") + b"\0\1" + len(v).to_bytes(4, "big") + v
+               for v in values]  # fmt: skip
+        steps = [In(n, Message(0x44, each, len(each))) for n, each in enumerate(raw)]
+        asked = Message(0x51, b"Q\0\0\0\6x\0", 7)
+        done = Message(0x5A, b"Z\0\0\0\5I", 6)
+        return exchanges(diff._light([Out(0, asked), *steps, In(9, done)]))
+
+    def told(a: list[Exchange], b: list[Exchange]) -> list[dict[str, Any]]:
+        return list(diff._answers(a, b, Comparer()))
+
+    long = b"y" * 1000
+    whole = told(rows(b"a", long), rows(b"b", long + b"!"))
+    assert (whole[0]["field"], whole[0]["a"]) == ("DataRow value 1", "a")
+    monkeypatch.setattr(diff, "HELD", 500)
+    now = told(rows(b"a", long), rows(b"b", long + b"!"))
+    assert now[0] == whole[0]
+    assert now[1]["field"] == "DataRow value 1"
+    assert now[1]["a"].startswith("1011 bytes, SHA-256 ")
+    assert not told(rows(b"a", long), rows(b"a", long))
+    assert sum(len(m.raw) for e in rows(b"a", long) for _, m in e.steps) < 200
