@@ -16,6 +16,8 @@ from recorder.live import LiveSession
 from recorder.reader import Recording, every_log, open_recording
 from recorder.state import LOG_SUFFIX, session_of, sessions_directory
 
+_READS = 5
+
 
 class Judging:
     """Judges one recording by its own leaves of the ledger (``evidence.glance``). Where these do
@@ -31,6 +33,7 @@ class Judging:
         self._whole: Judge | None = None
         self._glance: Judge | None = None
         self._try_glance = self.ledger
+        self._reads = 0
 
     def judge(self) -> Judge | None:
         """By the whole ledger; None where there is none that is good."""
@@ -101,7 +104,31 @@ class Judging:
             except (Unsure, LedgerFault):
                 pass
         judge = self.judge()
-        return self._alone(checks.verify_file(path)) if judge is None else judge.judge(path)
+        if judge is None:
+            return self._alone(checks.verify_file(path))
+        verdict = judge.judge(path)
+        if verdict.status == checks.TAMPERED and verdict.session in judge.underway:
+            verdict = judge.judge(path)  # its last part may have come between two looks
+        if verdict.status == checks.TAMPERED and self._again(judge):
+            return self._of_path(path)
+        return verdict
+
+    def missing(self) -> list[checks.Verdict]:
+        """What the ledger knows and the disk has not."""
+        judge = self.judge()
+        found = [] if judge is None else judge.missing()
+        if judge is not None and found and self._again(judge):
+            return self.missing()
+        return found
+
+    def _again(self, judge: Judge) -> bool:
+        """Whether the ledger has to be read once more, because a gateway wrote to it meanwhile:
+        then what ended or was deleted after it was read is no finding."""
+        if self._reads >= _READS or not judge.stale():
+            return False
+        self._reads += 1
+        self._whole = None
+        return True
 
     @property
     def scope(self) -> str:

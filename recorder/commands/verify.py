@@ -169,7 +169,7 @@ def run(args: argparse.Namespace) -> int:
             complain(str(error) if isinstance(error, AwayError) else f"{name}: {error}")
             report.failed(ERROR)
     if args.all and judge is not None:
-        for verdict in judge.missing():
+        for verdict in judging.missing():
             report.add(verdict.session, verdict)
     return report.close(judging.scope)
 

@@ -15,6 +15,7 @@ from recorder.evidence.facts import header_digest
 from recorder.evidence.glance import Glance, Unsure
 from recorder.evidence.inbox import inbox_directory, ledger_directory, read_items, waiting
 from recorder.evidence.leaves import Kind, unpack_fields
+from recorder.evidence.notes import NoteError, read_note
 from recorder.evidence.watch import Entry, LedgerFault, Watch
 from recorder.framing import FILE_HEADER
 from recorder.live import LiveSession, live_sessions
@@ -54,6 +55,7 @@ class Judge:
             told = ahead(self.watch.checkpoint.at, time.time_ns())
             self.doubts += [f"{told} of this one"] if told else []
         self._underway: set[str] | None = None
+        self._journals: set[str] = set()
         self._deleting: set[str] = set()
 
     def _untold(self, verdict: Verdict) -> Verdict:
@@ -77,6 +79,7 @@ class Judge:
                 sealed = done.setdefault(live.path, read_sealed(live.path))
                 if live.number not in sealed:
                     found.add(str(live.header["session"]))
+            self._journals = set(found)
             for path in waiting(inbox_directory(self.state)):
                 try:
                     items = read_items(path)
@@ -88,6 +91,19 @@ class Judge:
                     found.add(str(unpack_fields(kind, fields).get("session", "")))
             self._underway = found
         return self._underway
+
+    @property
+    def in_journals(self) -> set[str]:
+        """Sessions of which a journal has what is not in a Log. The inbox can't make up for
+        records: its leaves are there only when the Log is."""
+        return self._journals if self.underway else set()
+
+    def stale(self) -> bool:
+        """Whether the ledger has grown since it was read."""
+        try:
+            return read_note(ledger_directory(self.state) / "checkpoint") != self.watch.raw_note
+        except (NoteError, OSError):
+            return False
 
     def judge(self, path: Path) -> Verdict:
         """A Log, with all of its parts, or one part by its name. Raises ``OSError`` only."""
@@ -149,7 +165,7 @@ class Judge:
 
     def _cut_off(self, verdict: Verdict, entry: Entry | None, part: int) -> Verdict:
         """Something is missing from ``part`` on: is that known to have been there?"""
-        underway = self.underway
+        underway = self.in_journals
         if entry is not None and (entry.deletion is not None or verdict.session in self._deleting):
             return self._gone(verdict.session)  # a deletion that is not through
         leaf = None if entry is None else entry.parts.get(part) or entry.end
@@ -183,7 +199,7 @@ class Judge:
         """Sessions that the ledger knows and the disk has not."""
         assert isinstance(self.watch, Watch)
         gone = self.watch.sessions.keys() - set(map(session_of, every_log(self.state)))
-        gone = {name for name in gone if self.sealed(name) or name not in self.underway}
+        gone = {name for name in gone if self.sealed(name) or name not in self.in_journals}
         if gone:  # one may have been sealed while we looked
             gone -= set(map(session_of, every_log(self.state)))
         return [self._gone(session) for session in sorted(gone)]

@@ -17,6 +17,7 @@ import pytest
 from test_verify_evidence import NAMES, path_of, record, verify
 
 from recorder.evidence import independent_verifier as second
+from recorder.evidence.facts import header_digest
 from recorder.evidence.inbox import (
     deletion_leaf,
     end_leaf,
@@ -26,6 +27,7 @@ from recorder.evidence.inbox import (
     start_leaf,
 )
 from recorder.evidence.ledger import Ledger
+from recorder.log_reader import LogFile
 
 FORGED = "select 'innocent'"
 
@@ -224,6 +226,28 @@ def test_tombstones_that_nobody_signed(state: Path, trust: tuple[str, str]) -> N
         assert (code, found[NAMES[0]]["status"]) == (3, "INCOMPLETE")
         assert "does not have it yet" in found[NAMES[0]]["message"]
     assert alone(state, trust) == 4
+
+
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_beginning_that_is_said_twice(state: Path, trust: tuple[str, str], cut: bool) -> None:
+    """The inbox can't make up for records that are gone: where they are, a journal has them."""
+    new = "01K5P0M4C0000000000000000Z"
+    ledger = Ledger(ledger_directory(state), lambda: 4_000_000_000_000_000_000)
+    forged = state.parent / "cut"
+    record(forged, [new])
+    path = path_of(forged, new)
+    log = LogFile(path)
+    ledger.append([start_leaf(new, header_digest(log.header_body))])
+    ledger.close()
+    log.close()
+    if cut:
+        place = path_of(state, NAMES[0]).with_name(path.name)
+        place.write_bytes(path.read_bytes()[:-30])
+    for _ in range(2):
+        for words in (["--all"], [new]):
+            code, found = verify(state, *words, *trust)
+            assert (code, found[new]["status"]) == (4, "TAMPERED")
+        hand_over(inbox_directory(state), [start_leaf(new, bytes(32))])
 
 
 def test_a_log_that_nobody_signed(recorded: Path, state: Path, trust: tuple[str, str]) -> None:

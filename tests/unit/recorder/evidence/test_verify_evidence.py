@@ -14,6 +14,9 @@ from gateway.config_evidence import EvidenceConfig
 from gateway.notary import Notary
 from gateway.world import World
 from recorder.cli import main
+from recorder.commands.judging import Judging
+from recorder.evidence.anchors import Trust
+from recorder.evidence.epochs import load_root
 from recorder.evidence.inbox import deletion_leaf, hand_over, inbox_directory, ledger_directory
 from recorder.evidence.ledger import Ledger
 from recorder.journal import Journal
@@ -105,6 +108,23 @@ def test_a_deletion_by_policy_is_none(state: Path) -> None:
     assert code == 0
     assert found[NAMES[1]]["status"] == "DELETED-BY-POLICY"
     assert "30 days" in found[NAMES[1]]["message"]
+
+
+def test_what_happens_while_verify_runs_is_no_finding(state: Path) -> None:
+    """The ledger was read; then sessions end and one is deleted, and it is told of that."""
+    new = "01K5P0M4C0000000000000000Z"
+    judging = Judging(state, Trust(load_root(ledger_directory(state) / "root.pub")), deep=True)
+    assert judging.judge() is not None
+    record(state, [new])
+    assert judging.verdict(str(path_of(state, new))).status == "OK-UNANCHORED"
+    hand_over(inbox_directory(state), [deletion_leaf(NAMES[1], bytes(32), "kept for 30 days")])
+    path_of(state, NAMES[1]).unlink()
+    ledger = Ledger(ledger_directory(state), World().wall_ns)
+    ledger.take_inbox()
+    ledger.close()
+    assert [verdict.status for verdict in judging.missing()] == ["DELETED-BY-POLICY"]
+    path_of(state, NAMES[2]).unlink()
+    assert {verdict.status for verdict in judging.missing()} == {"DELETED-BY-POLICY", "TAMPERED"}
 
 
 def test_an_unsigned_replacement_is_found(state: Path, tmp_path: Path) -> None:
