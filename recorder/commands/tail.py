@@ -8,7 +8,7 @@ import os
 import time
 from pathlib import Path
 
-from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_json
+from recorder.commands.opening import DAMAGED, ERROR, INCOMPLETE, OK, add_json, complain
 from recorder.errors import FormatError, UnknownSessionError
 from recorder.live import LiveSession, live_sessions
 from recorder.reader import Recording, decoded, open_recording
@@ -19,6 +19,8 @@ from recorder.state import LOG_SUFFIX, log_path, session_of, sessions_directory
 from recorder.timeline import line, objects
 
 EVERY = 0.25
+_MISSED = 20
+"""Looks in a row that find nothing, after which a session is taken to be gone."""
 
 
 def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -111,9 +113,13 @@ def run(args: argparse.Namespace) -> int:
         recording = open_recording(state, args.id)
         session = str(recording.header["session"])
         watch.look(recording, max(0, args.n))
+        missed = 0
         while args.follow and session not in watch.over:
             time.sleep(EVERY)
-            _finish(watch, state, session)
+            missed = 0 if _finish(watch, state, session) else missed + 1
+            if missed > _MISSED:
+                complain(f"{one_line(session)} is gone: it was deleted, or its part is missing")
+                return ERROR
         return watch.code
     first = True
     known = _recent(state)  # over before we came
@@ -149,14 +155,16 @@ def _recent(state: Path) -> set[str]:
     return found
 
 
-def _finish(watch: _Watch, state: Path, session: str) -> None:
-    """A session that is in no journal any more was sealed: its rest is in its Log."""
+def _finish(watch: _Watch, state: Path, session: str) -> bool:
+    """A session that is in no journal any more was sealed: its rest is in its Log. False while
+    there is none."""
     try:
         watch.look(_again(state, session))
     except (UnknownSessionError, FormatError):
-        pass  # between journal and Log: the next look finds it
+        return False  # between journal and Log: the next look finds it
     except OSError:
-        pass  # deleted meanwhile
+        return False  # deleted meanwhile
+    return True
 
 
 def _again(state: Path, session: str) -> Recording:

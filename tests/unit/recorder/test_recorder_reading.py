@@ -159,3 +159,22 @@ def test_diff_holds_digests_of_rows_that_are_too_many(monkeypatch: pytest.Monkey
     assert now[1]["a"].startswith("1011 bytes, SHA-256 ")
     assert not told(rows(b"a", long), rows(b"a", long))
     assert sum(len(m.raw) for e in rows(b"a", long) for _, m in e.steps) < 200
+
+
+def test_tail_of_a_session_that_is_deleted_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    journal = make_journal(tmp_path, World())
+    play_session(journal, ULIDS[0], end=False)
+    looks = 0
+
+    def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        for path in tmp_path.rglob("*.agj"):
+            path.unlink()
+
+    monkeypatch.setattr("time.sleep", sleep)
+    assert main(["--dir", str(tmp_path), "tail", "-f", ULIDS[0]]) == 1
+    assert looks > 5, "a session that is being sealed is in neither place for a moment"
+    assert "is gone" in capfd.readouterr().err
