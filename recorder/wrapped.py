@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from recorder import framing, records
 from recorder.errors import FormatError, MissingKeyError
+from recorder.files import read_file
 from recorder.live import LiveSession
 from recorder.originals import Opener
 from recorder.reader import Recording
@@ -123,14 +124,15 @@ def wrapped_of(recording: Recording, keys_file: Path | None = None) -> list[dict
 
 def _in_file(path: Path, session: str) -> list[dict[str, Any]]:
     try:
-        with path.open("rb") as file:
-            raw = file.read(KEYS_MAX + 1)
+        raw = read_file(path, KEYS_MAX)
+    except FormatError as error:
+        raise MissingKeyError(f"{path} does not hold the keys of this session: {error}") from None
     except FileNotFoundError:
         raise MissingKeyError(
             f"its keys are not there ({path}): they were erased, or did not come along with the Log"
         ) from None
     try:
-        told = json.loads(raw) if len(raw) <= KEYS_MAX else {}
+        told = json.loads(raw)
         if told["wirewarden-keys"] != VERSION or told["session"] != session:
             raise ValueError("not this session's")
         return [

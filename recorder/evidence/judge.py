@@ -9,7 +9,7 @@ from pathlib import Path
 
 from recorder import verify as checks
 from recorder.catalog import instant
-from recorder.errors import FormatError
+from recorder.errors import FormatError, MissingKeyError
 from recorder.evidence.anchors import Anchor, Trust, ahead, anchors_for, anchors_of
 from recorder.evidence.facts import header_digest
 from recorder.evidence.glance import Glance, Unsure
@@ -25,6 +25,7 @@ from recorder.reader import Recording, every_log
 from recorder.sealed import read_sealed
 from recorder.state import log_path, part_of, session_of
 from recorder.verify import Verdict
+from recorder.wrapped import wrapped_of
 
 
 def has_ledger(state: Path) -> bool:
@@ -135,7 +136,8 @@ class Judge:
                 anchors = self.anchors
                 if isinstance(self.watch, Glance):
                     anchors = anchors_for(self.watch, leaf, self._trust)
-                return self._noted(dated(vouched(verdict, leaf, self.watch, anchors), log, entry))
+                verdict = dated(vouched(verdict, leaf, self.watch, anchors), log, entry)
+                return self._noted(verdict, log)
             if log.end is None:
                 return self._cut_off(verdict, entry, verdict.part)
             return self._not_there(verdict, entry)
@@ -180,11 +182,17 @@ class Judge:
         message = "the ledger knows its beginning; the rest is neither here nor in a journal"
         return _tampered(verdict, part, where, message)
 
-    def _noted(self, verdict: Verdict) -> Verdict:
-        """With what the ledger says is lost of it."""
+    def _noted(self, verdict: Verdict, log: LogFile | PartedLog) -> Verdict:
+        """With what the ledger says is lost of it, and what is lost without its knowing."""
         message = verdict.message
-        for index, leaf in self.watch.gaps.get(verdict.session, []):
+        gaps = self.watch.gaps.get(verdict.session, [])
+        for index, leaf in gaps:
             message += f"; {leaf.text('reason')}, {instant(leaf.at)} (leaf {index})"
+        try:
+            wrapped_of(log)
+        except MissingKeyError as error:
+            if not gaps:
+                message += f"; its masked originals can't be opened: {error}"
         return replace(verdict, message=message)
 
     def _not_there(self, verdict: Verdict, entry: Entry | None) -> Verdict:

@@ -8,6 +8,8 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from test_verify_evidence import verify
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -97,3 +99,34 @@ def test_a_torn_tail_is_none(tmp_path: Path) -> None:
     path = damaged(tmp_path, ())
     path.write_bytes(path.read_bytes()[:-3])
     assert recovered(tmp_path) == []
+
+
+@pytest.mark.parametrize("how", ["edited", "another's", "gone", "a pipe", "huge"])
+@pytest.mark.timeout(20)
+def test_wrapped_keys_that_are_not_those_of_the_header(tmp_path: Path, how: str) -> None:
+    """All else holds without them; that they are lost is said, and that nobody erased them."""
+    inbox_directory(tmp_path).mkdir(parents=True)
+    auditor = X25519PrivateKey.generate().public_key()
+    journal = make_journal(tmp_path, World(), auditors=[auditor], originals="seal")
+    for session in ULIDS[:2]:
+        journal.open(header(session)).end("closed", "done")
+        journal.flush()
+    journal.close()
+    recovered(tmp_path)
+    path, other = sorted(tmp_path.rglob("*.keys"))
+    assert "originals" not in verify(tmp_path, ULIDS[0])[1][ULIDS[0]]["message"]
+    if how == "edited":
+        path.write_bytes(path.read_bytes().replace(b'"key": "', b'"key": "AAAA'))
+    elif how == "another's":
+        path.write_bytes(other.read_bytes())
+    elif how == "huge":
+        os.truncate(path, 40 << 30)
+    else:
+        path.unlink()
+        if how == "a pipe":
+            os.mkfifo(path)
+    for words in ([ULIDS[0]], ["--all"]):
+        code, found = verify(tmp_path, *words)
+        assert code == 0
+        assert "masked originals can't be opened" in found[ULIDS[0]]["message"]
+        assert len(found) == 1 or "opened" not in found[ULIDS[1]]["message"]
