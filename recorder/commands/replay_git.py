@@ -12,6 +12,7 @@ from protocols.ssh.frames import Kind
 from protocols.wire import Side
 from recorder.originals import Opener
 from recorder.reader import Recording
+from recorder.render import one_line
 from recorder.replay import git
 from recorder.replay.messages import UnreadableError
 from recorder.replay.report import Item
@@ -45,8 +46,14 @@ def replayed(
     environment.pop("GIT_PROTOCOL", None)
     if Kind.ENV in known:
         environment["GIT_PROTOCOL"] = known[Kind.ENV].decode("ascii", "ignore")
-    done = subprocess.run(words, input=asked, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                          env=environment, timeout=timeout, check=False)  # fmt: skip
+    done = subprocess.run(
+        words, input=asked, capture_output=True, env=environment, timeout=timeout, check=False
+    )
+    if done.returncode and not done.stdout:
+        why = done.stderr[-200:].decode("utf-8", "backslashreplace")
+        raise UnreadableError(
+            f"{words[0]} said nothing, exit status {done.returncode}: {one_line(why)}"
+        )
     then, now = git.said(answered), git.said(done.stdout)
     items = list(git.compare(then, now, exact))
     if then.pack or now.pack:

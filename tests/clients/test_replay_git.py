@@ -110,6 +110,19 @@ def test_a_fetch_from_a_repository_that_went_on_differs(through: Route, tmp_path
     assert any("refs/heads/main" in v["differences"][0]["expected"] for v in differing)
 
 
+def test_a_service_that_does_not_start_says_why(through: Route, tmp_path: Path) -> None:
+    name, _ = seeded(through)
+    session = recorded(
+        through, lambda: through.client.git("clone", "-q", through.url(name), str(tmp_path / "w")),
+        "fetch",
+    )  # fmt: skip
+    code, told, stderr = again(through, session, f"git-upload-pack {tmp_path}/nothing.git")
+    assert code == 1
+    assert not told
+    assert "exit status 128" in stderr
+    assert "nothing.git" in stderr
+
+
 def test_a_push_is_made_again_where_it_was_not_yet(through: Route, tmp_path: Path) -> None:
     name, work = seeded(through)
     copy = copied(through, name, tmp_path)
