@@ -74,6 +74,10 @@ def _open(arguments: argparse.Namespace) -> Approvals:
     path = approvals_file(config)
     if not config.store.index and not path.exists():
         raise CommandError(f"nothing was ever held here ({path} does not exist)")
+    if config.store.index and path.exists():
+        # What was decided is never rewritten, so it is not copied into another store either.
+        told = "approvals from before the store was shared are not in it: they stay in"
+        print(f"gateway: {told} {path}", file=sys.stderr)
     return Approvals(approval_store(config, time.time))
 
 

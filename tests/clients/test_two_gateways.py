@@ -204,6 +204,13 @@ def test_held_at_one_and_approved_at_the_other(fleet: Fleet, pg: Server) -> None
     for stack in (fleet.one, fleet.two):
         assert [each["state"] for each in approvals(stack, everything=True)] == ["consumed"]
         assert not (stack.state / "approvals.db").exists()
+    # A file from before there was a shared store is left alone, and that is told.
+    before = fleet.one.state / "approvals.db"
+    before.touch(mode=0o600)
+    done = fleet.one.gateway("approvals", "list", "--all")
+    assert done.returncode == 0
+    assert "AP-1" in done.stdout
+    assert f"they stay in {before}" in done.stderr
 
 
 def approved(here: Stack, there: Stack) -> None:
