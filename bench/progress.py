@@ -9,8 +9,8 @@ from typing import TextIO
 
 SOFT = 20.0
 """Seconds of guessing that what was seen has to outweigh."""
-LEAST_ROUNDS = 3
-"""One that warms up, and two that count."""
+LEAST_ROUNDS = 2
+"""One that warms up, and one that counts."""
 
 
 class Progress:
@@ -56,7 +56,7 @@ class Progress:
 
     def begin(self) -> int:
         """The next scenario begins: how many rounds it can have. Fewer, where the
-        limit would be passed: better two than no last scenario."""
+        limit would be passed: better one than no last scenario."""
         if self._at >= 0:
             setup, turn = self._plan[self._at]
             self._guessed += setup + turn * self._rounds

@@ -147,9 +147,9 @@ def test_rounds_are_dropped_to_end_in_time() -> None:
     assert progress.begin() == 4
     assert progress.left == pytest.approx(200)
     now = 100.0  # twice as long as was guessed
-    assert progress.begin() == 3  # one warms up, and two count
+    assert progress.begin() == 2  # one warms up, and one counts
     now = 1000.0
-    assert progress.begin() == 3
+    assert progress.begin() == 2
 
 
 def test_time_left_follows_what_was_seen() -> None:
