@@ -54,7 +54,8 @@ class Seen:
 
 
 def one_life(state: Path, life: int, seconds: float, seen: Seen) -> None:
-    """Run the victim, kill it, and note what it said."""
+    """Run the victim, kill it, and note what it said. Every other life has first got as far as
+    a checkpoint and a session's end, however slow the machine is."""
     child = subprocess.Popen(
         [sys.executable, str(VICTIM), str(state), str(life)],
         stdout=subprocess.PIPE,
@@ -64,6 +65,11 @@ def one_life(state: Path, life: int, seconds: float, seen: Seen) -> None:
     said = child.stdout.readline()
     assert said == b"ready\n"
     os.set_blocking(child.stdout.fileno(), False)
+    latest = time.monotonic() + 60
+    while life % 2 == 0 and not (b"checkpoint" in said and b"ended" in said):
+        assert time.monotonic() < latest
+        said += child.stdout.read() or b""
+        time.sleep(0.001)
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         said += child.stdout.read() or b""
@@ -146,9 +152,9 @@ def rounds(state: Path, count: int, every: int) -> None:
         as_left(state, seen, thorough)
         started_again(state, seen, thorough)
         assert seen.faults == []
-    assert len(seen.begun) > count
+    assert len(seen.begun) > count // 2
     assert seen.ended
-    assert checkpoints > count
+    assert checkpoints > count // 2
     print(f"{count} rounds, {len(seen.begun)} sessions begun, {len(seen.ended)} ended, "
           f"{checkpoints} checkpoints seen")  # fmt: skip
 

@@ -333,6 +333,19 @@ class Machine(RuleBasedStateMachine):
         finally:
             recording.close()
 
+    @rule(number=st.integers(0, 9), more=st.booleans())
+    def suit(self, number: int, more: bool) -> None:
+        """From a session's end to its deletion, with a hold before it."""
+        self.end(number)
+        self.take()
+        self.settle()
+        self.hold(number)
+        self.delete(number)
+        self.shred(number)
+        self.lift(number)
+        if more:
+            self.delete(number)
+
     @rule()
     def reindex(self) -> None:
         assert rebuilt(self.state, print) is not None

@@ -399,7 +399,7 @@ def test_flips_and_cuts_of_a_proof(trial: Trial, tmp_path: Path, every: bool) ->
 
 def _said(proof: dict[str, Any]) -> Any:
     """What a verdict rests on: all that is signed, but for the line for witnesses."""
-    decode = second.base64.b64decode
+    decode = second.unbase64
     note = decode(proof["checkpoint"])
     epoch = len(DOMAIN) + 5
     return (
