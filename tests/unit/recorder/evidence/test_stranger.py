@@ -326,6 +326,7 @@ def test_files_that_never_end(
     path_of(state, NAMES[0]).unlink()
     assert verify(state, "--all", *trust)[0] == 4
     assert verify(state, "--all")[0] == 4
+    path.unlink()  # whoever copies what tests leave must not meet it
 
 
 def test_yesterdays_state_against_a_checkpoint_that_was_kept(
