@@ -28,9 +28,8 @@ _CONSTANTS: Final = frozenset(("SCONST", "USCONST"))
 _OPENS: Final = re.compile(r"(?:[eEnN]|[uU]&)?'|\$(?:[^\W\d][^\W$]*)?\$")
 _DEEPEST: Final = 3
 # Of a text that no lexer reads. It can't run, yet it may be a password with a slip.
-_BROKEN: Final = re.compile(
-    r"\b(?:create|alter)\s[^;]*?\bpassword\"?\s*(?:[eE]|[uU]&)?'((?:[^']|'')*+)", re.IGNORECASE
-)
+_BROKEN: Final = re.compile(r"\bpassword\"?\s*+(?:[eE]|[uU]&)?'((?:[^']|'')*+)", re.IGNORECASE)
+_SUBJECT: Final = re.compile(r"\b(?:create|alter)\s", re.IGNORECASE)
 Places = tuple[tuple[int, int], ...]
 
 
@@ -66,7 +65,9 @@ def _found(text: str, depth: int) -> Iterator[tuple[int, int]]:
     try:
         tokens = [token for token in scan(text) if token.name not in _COMMENTS]
     except (ParserError, ValueError):  # ValueError: surrogates
-        yield from (match.span(1) for match in _BROKEN.finditer(text))
+        begins = _SUBJECT.search(text)
+        if begins is not None:
+            yield from (match.span(1) for match in _BROKEN.finditer(text, begins.end()))
         return
     start = 0
     for at, token in enumerate(tokens):
