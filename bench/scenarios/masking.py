@@ -64,14 +64,17 @@ class Detectors(Alone):
             "all of them": screen(DETECTORS),
             "1,000 own secrets": own,
         }
-        self._data: tuple[str, str, bytes] = ("", "", b"")
+        self._data: dict[tuple[str, str], bytes] = {}
 
     def _values(self, entrant: str, case: str) -> bytes:
-        """About a megabyte with hits of that kind, made when its turn comes."""
-        if self._data[:2] != (entrant, case):
+        """About a megabyte with hits of that kind, made when its first turn comes and
+        kept as long as the case lasts. Without hits it is the same for all."""
+        kind = entrant if DENSITIES[case] else ""
+        if (kind, case) not in self._data:
+            self._data = {key: data for key, data in self._data.items() if key[1] == case}
             forms = {**FORMS, "all of them": mixed, "1,000 own secrets": lambda n: OWN % (n % 1000)}
-            self._data = entrant, case, values(DENSITIES[case], forms[entrant])
-        return self._data[2]
+            self._data[kind, case] = values(DENSITIES[case], forms[entrant])
+        return self._data[kind, case]
 
     def turn(self, lab: Lab, entrant: str, case: str, seconds: float) -> Mapping[str, float]:
         spans, data = self._screens[entrant].spans, self._values(entrant, case)
