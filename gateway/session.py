@@ -13,6 +13,7 @@ import trio
 
 from gateway import deadlines, tls
 from gateway.carriers import received
+from gateway.farewell import farewell
 from gateway.leg import Leg, LegLost
 from gateway.listening import Listener
 from gateway.relay import Relay
@@ -34,10 +35,6 @@ from recorder.session_log import Status
 
 HIGH_WATER = 1 << 20
 """Bytes queued towards a slow peer before the other leg is no longer read."""
-FAREWELL_SECONDS = 5.0
-LINGER_SECONDS = 1.0
-LINGER_BYTES = 64 << 20
-LINGER_ON_RECORD = 1 << 20
 _LEFT: tuple[Status, str] = ("closed", "the client left")
 
 
@@ -122,53 +119,9 @@ class Session:
                 # Who still waits (a handshake, a hold, an errand) waits for nothing,
                 # and the farewell must be the only one to wait on a socket.
                 nursery.cancel_scope.cancel()
-            await self._farewell()
+            await farewell(self)
         finally:
             self._close()
-
-    async def _farewell(self) -> None:
-        """Give what is queued a last chance to leave; the upstream first, so that
-        it is free while the client is waited for."""
-        for side in (Side.UPSTREAM, Side.CLIENT):
-            leg = self.legs[side]
-            if leg is None or leg.fd < 0:
-                continue
-            self.services.reactor.detach(leg)
-            if self._gone[side]:
-                continue
-            with trio.move_on_after(FAREWELL_SECONDS):
-                try:
-                    while not leg.flush():
-                        await trio.lowlevel.wait_writable(leg.sock)
-                    if side is Side.CLIENT and not self._failed:
-                        await self._linger(leg)
-                except LegLost:
-                    pass
-            if side is Side.UPSTREAM:
-                leg.close()
-
-    async def _linger(self, leg: Leg) -> None:
-        """Hear a client out that is still sending. Closed upon unread bytes, TCP
-        sends a reset, which takes the last word away from it. What comes is put
-        on record, up to a bound, and moves nowhere."""
-        heard = 0
-        leg.finish()
-        with trio.move_on_after(LINGER_SECONDS):
-            while not self._ended[Side.CLIENT] and heard < LINGER_BYTES:
-                data = leg.read()
-                if data is None:
-                    await trio.lowlevel.wait_readable(leg.sock)
-                    continue
-                self._ended[Side.CLIENT] = not data
-                heard += len(data)
-                if data and heard <= LINGER_ON_RECORD and not self._failed:
-                    try:
-                        self.conversation.receive(Side.CLIENT, data)
-                    except WireError:
-                        pass  # it was refused for that already
-                    self.log.spans([s for s in self.conversation.moves() if s.move is Move.TAKE])
-        if heard > LINGER_ON_RECORD:
-            self.note("unheard", {"side": "client", "bytes": heard - LINGER_ON_RECORD})
 
     def _spool(self, cap: int) -> DiskSpool:
         spool = self.services.depot.open(cap)

@@ -76,7 +76,7 @@ INSTALLED = {"protocols.compiled": {"os", "pathlib", "sys"}}
 """Looks at how this installation was built, at import; no byte of a peer gets there."""
 
 SESSION = {"session", "relay", "dial", "tls", "island", "leg", "reactor", "errands", "cancels"}
-SESSION |= {"holds", "listening", "services", "turnaway", "carriers", "deadlines"}
+SESSION |= {"farewell", "holds", "listening", "services", "turnaway", "carriers", "deadlines"}
 PROCESS = {"listener", "worker", "supervisor", "console", "cli", "commands", "demo"}
 PROCESS |= {"config_text"}
 
