@@ -327,6 +327,8 @@ class Screen:
 
     spans: Callable[[bytes], list[tuple[int, int]]]
     reach: int
+    needles: tuple[bytes, ...] = field(default=(), repr=False)
+    """Where it only finds fixed byte strings: these; () where it may find others too."""
 
 
 class SpoolFull(Exception):
@@ -579,4 +581,6 @@ class ProtocolKind:
     doubts: Callable[[Mapping[str, object]], Mapping[str, str]] | None = None
     """What is doubtful about a target's settings, by key ("" has its default):
     ends of sentences that begin with the key, shown as warnings."""
+    recurs: bool = False
+    """Its conversations are ``protocols.recurring.Recurring``."""
     ANY: ClassVar[str] = "*"

@@ -2,7 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from protocols.wire import Mark, Move, Side, Span
+
+
+class Numbers:
+    """Counts questions, from 1. ``following`` is the number of the next one."""
+
+    __slots__ = ("following",)
+
+    def __init__(self) -> None:
+        self.following = 1
+
+    def __iter__(self) -> Numbers:
+        return self
+
+    def __next__(self) -> Any:  # an int; mypyc can't return one here
+        number = self.following
+        self.following = number + 1
+        return number
 
 
 class Outbox:

@@ -118,8 +118,8 @@ def own_screen(secrets: Iterable[bytes], plain: bool = False) -> Screen | None:
                 needles[needle] = max(needles.get(needle, 0), int(name == "base64"))
     reach = max(len(needle) + 2 * widen for needle, widen in needles.items())
     if plain or engine is None:
-        return Screen(_Plain(needles).spans, reach)
-    return Screen(_Fast(needles).spans, reach)
+        return Screen(_Plain(needles).spans, reach, tuple(needles))
+    return Screen(_Fast(needles).spans, reach, tuple(needles))
 
 
 class _Fast:

@@ -26,4 +26,5 @@ KIND = ProtocolKind(
     key_size=KEY_SIZE,
     port=5432,
     doubts=doubts,
+    recurs=True,
 )

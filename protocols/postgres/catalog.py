@@ -202,6 +202,12 @@ def state(memory: dict[object, object]) -> object:
     return _catalog(memory).token
 
 
+def basis(memory: dict[object, object]) -> tuple[str, object]:
+    """Where in ``memory`` the catalog is, and what is there: another object, or None,
+    whenever ``state`` is another."""
+    return _KEY, memory.get(_KEY)
+
+
 def shapes(memory: dict[object, object]) -> Mapping[int, Shape]:
     """The types beyond the built-in ones that have been learnt."""
     return _catalog(memory).shapes

@@ -535,6 +535,7 @@ class ClientLane:
             return shaded
         run = Run(next(self._numbers), intent, False, names.batch)
         run.name = name[:NAME]
+        run.statement = statement
         run.runs = found
         run.parts = parts = shaded
         parameters = bound(statement, values) if values else ()

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from protocols.contract import Answer, Destination, Destined, Opening, Question, Refuse, Talk
+from protocols.contract import (
+    Answer,
+    Destination,
+    Destined,
+    Opening,
+    Question,
+    Refuse,
+    Talk,
+)
 from protocols.errors import WireError
-from protocols.outbox import Outbox
+from protocols.outbox import Numbers, Outbox
 from protocols.postgres.errands import Canceller
 from protocols.postgres.greeting import Greeting
 from protocols.postgres.login import Login
 from protocols.postgres.messages import fatal, report
 from protocols.postgres.traffic import Traffic
+from protocols.recurring import Refrain
 from protocols.wire import Mark, Side, Span
 
 _MAX_NOTES = 16
@@ -246,7 +254,7 @@ class PostgresConversation:
     def __init__(self, opening: Opening) -> None:
         self._opening = opening
         self._outbox = Outbox()
-        self._numbers: Iterator[int] = count(1)
+        self._numbers = Numbers()
         self._entrance: Entrance | None = Entrance(opening, self._outbox, self._numbers)
         self._stage: Entrance | Traffic = self._entrance
         self._cancel: Callable[[], Canceller] | None = None
@@ -269,6 +277,27 @@ class PostgresConversation:
 
     def cancel(self) -> Talk | None:
         return self._cancel() if self._cancel is not None else None
+
+    def refrain(self) -> Refrain | None:
+        stage = self._stage
+        return stage.refrain() if isinstance(stage, Traffic) else None
+
+    @property
+    def watched(self) -> tuple[dict[object, object], tuple[tuple[object, object], ...]]:
+        assert isinstance(self._stage, Traffic)
+        return self._stage.watched
+
+    @property
+    def position(self) -> tuple[int, int, int]:
+        client, upstream = self._outbox.arrived
+        return self._numbers.following, client, upstream
+
+    def catch_up(
+        self, done: int, number: int, arrived: tuple[int, int], request: bytes, masked: int
+    ) -> None:
+        assert isinstance(self._stage, Traffic)
+        self._numbers.following = number
+        self._stage.catch_up(done, number, arrived, request, masked)
 
     def _receive(self, side: Side, data: bytes) -> list[Question]:
         entrance = self._entrance

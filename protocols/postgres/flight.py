@@ -67,7 +67,8 @@ class Flight:
     server has answered all, up to its ReadyForQuery.  ``unsettled``: the batch
     of names in which code last ran that may have changed the lexer's settings,
     which the server tells only before its ReadyForQuery; OWN_BATCH for a Query,
-    whose ReadyForQuery comes by itself, SETTLED when it has come.
+    whose ReadyForQuery comes by itself, SETTLED when it has come.  ``last``: the
+    portal that was bound last, until somebody has looked whether it may recur.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Flight:
         "dirty",
         "discard_batch",
         "displaced",
+        "last",
         "masked",
         "murky",
         "names",
@@ -106,6 +108,7 @@ class Flight:
         self.names = Names()
         self.cursors = Cursors()
         self.portals: dict[bytes, Run] = {}
+        self.last: Run | None = None
         self.rested = True
         self.skipping = False
         self.skipped: dict[bytes, Statement] = {}
@@ -233,6 +236,28 @@ class Flight:
             change = Change(name)
             self.names.expect(change, None, self.names.batch)
             self.queue.append((CLOSE, (change, None, self.names.batch)))
+
+    @property
+    def settled(self) -> bool:
+        """True between two requests outside of a transaction, with nothing open that
+        an ordinary request could run into."""
+        names = self.names
+        return not (
+            self.queue
+            or self.status != 73
+            or self.skipping
+            or self.copying
+            or self.open_copy
+            or self.spare
+            or self.unsettled != SETTLED
+            or self.dirty
+            or self.conjured
+            or self.discard_batch == names.batch
+            or names.changed
+            or names.pending
+            or names.all_changed
+            or names.doubted
+        )
 
     # What the server answers
 

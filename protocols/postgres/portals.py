@@ -64,13 +64,15 @@ class Run:
 
     ``sight`` is None until it is known what may be seen of its rows.
     ``learnt`` is what running it does to names, one entry per statement;
-    ``parts`` is what it was judged by.
+    ``parts`` is what it was judged by; ``statement`` what a portal was bound to;
+    ``described_as`` the body of its RowDescription, where that was looked at.
     """
 
     __slots__ = (
         "batch",
         "command",
         "described",
+        "described_as",
         "done",
         "fields",
         "intent",
@@ -81,6 +83,7 @@ class Run:
         "refusal",
         "runs",
         "sight",
+        "statement",
     )
 
     def __init__(self, command: int, intent: Intent | None, masked: bool, batch: int) -> None:
@@ -91,12 +94,14 @@ class Run:
         self.sight: object = None if masked else OPEN
         self.fields: tuple[Field, ...] | None = None
         self.described = False
+        self.described_as = b""
         self.done = 0
         self.refusal: bytes = b""
         self.name = b""
         self.learnt: tuple[Learnt, ...] = ()
         self.runs: Runs = ()
         self.parts: tuple[Part, ...] = ()
+        self.statement: Statement | None = None
 
     @property
     def doubtful(self) -> bool:
@@ -137,7 +142,17 @@ class Names:
     ran that can't be read: it may have prepared anything under them.
     """
 
-    __slots__ = ("all_changed", "alls", "batch", "changed", "doubted", "now", "pending", "sure")
+    __slots__ = (
+        "all_changed",
+        "alls",
+        "batch",
+        "changed",
+        "doubted",
+        "epoch",
+        "now",
+        "pending",
+        "sure",
+    )
 
     def __init__(self) -> None:
         self.sure: dict[bytes, Statement] = {}
@@ -147,6 +162,8 @@ class Names:
         self.all_changed = 0
         self.alls = 0
         self.batch = 1
+        self.epoch = 0
+        """Another whenever a name may have come to mean something else."""
         self.doubted: set[bytes] = set()
 
     def find(self, name: bytes, flying: Iterable[Learnt] | None) -> Statement | Unsure | None:
@@ -171,6 +188,7 @@ class Names:
 
     def expect(self, change: Change, statement: Statement | None, batch: int) -> None:
         """A change was sent in ``batch``; note what it means if it succeeds."""
+        self.epoch += 1
         if change.everything:
             self.all_changed = batch
             self.alls += 1
@@ -189,6 +207,7 @@ class Names:
     def doubt(self) -> None:
         """Code runs that can't be read. A name that is prepared after it is
         what it says: preparing one that exists fails."""
+        self.epoch += 1
         self.doubted.update(name for name in self.now if name)
 
     def confirm(self, change: Change, statement: Statement | None) -> None:
@@ -217,6 +236,7 @@ class Names:
 
     def recount(self, flying: Iterable[Learnt]) -> None:
         """Changes that were sent were skipped: build ``now`` again."""
+        self.epoch += 1
         self.now = dict(self.sure)
         self.settle()
         for change, statement, batch in flying:

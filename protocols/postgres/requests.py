@@ -74,7 +74,7 @@ def granted(flight: Flight, run: Run, kind: int) -> None:
     if intent is None or not intent.complete:
         flight.unsettled = names.batch if kind == 66 else OWN_BATCH
     if kind == 66:
-        flight.portals[run.name] = run
+        flight.portals[run.name] = flight.last = run
         flight.queue.append((BIND, run))
     else:
         run.batch = names.batch + 1

@@ -372,7 +372,7 @@ class ServerLane:
                 if what in (DESCRIBE_PORTAL, DESCRIBE_STATEMENT, OUR_DESCRIBE):
                     run = queue.popleft()[1]
                     if what != DESCRIBE_STATEMENT and run is not None and run.masked:
-                        body = buf[pos + HEADER_SIZE : nxt]
+                        body = run.described_as = buf[pos + HEADER_SIZE : nxt]
                         run.fields = parse_row_description(body) if kind == 84 else ()
                     if what == OUR_DESCRIBE:
                         self._flush(pos)
@@ -433,6 +433,7 @@ class ServerLane:
                 types = read_types(buf, pos + 5, nxt)
                 if queue[0][1] is not None:
                     queue[0][1].types = types
+                    flight.names.epoch += 1
             elif kind in (73, 115):
                 if what == EXECUTE:
                     self._complete(queue.popleft()[1], pos, nxt, done=kind == 73)

@@ -77,11 +77,20 @@ class Sights:
         """True when the COPY that ``run`` is at has been asked about."""
         return self._copied == (run, run.done)
 
+    def clear(self, run: Run) -> bool:
+        """True when rows of ``run``, a portal, would be shown without asking."""
+        known = self._clear.get(id(run.parts))
+        return known is not None and known[0] is run.parts and known[1] == self._scene(run, 0)
+
     def rows(self, run: Run) -> list[Question]:
         """The first row of ``run`` has come. No questions: ``run.sight`` is
         known now."""
         known = self._clear.get(id(run.parts))
-        if known is not None and known[0] is run.parts and known[1] == self._scene(run):
+        if (
+            known is not None
+            and known[0] is run.parts
+            and known[1] == self._scene(run, self._place(run))
+        ):
             run.sight = OPEN
             return []
         self._run = run
@@ -220,13 +229,13 @@ class Sights:
             if len(self._clear) >= _MOST_CLEAR:
                 self._clear.clear()
             # The parts are kept with it: while they live, nothing else has their id.
-            self._clear[id(run.parts)] = (run.parts, self._scene(run))
+            self._clear[id(run.parts)] = (run.parts, self._scene(run, self._place(run)))
 
-    def _scene(self, run: Run) -> _Scene:
+    def _scene(self, run: Run, place: int) -> _Scene:
         """All that, beside its parts, decides what may be seen of ``run``."""
         flight = self._flight
         return (
-            self._place(run),
+            place,
             run.fields,
             state(flight.destined.memory),
             flight.dirty,

@@ -12,8 +12,10 @@ from protocols.postgres.clientlane import ClientLane
 from protocols.postgres.flight import Flight
 from protocols.postgres.frames import TERMINATE
 from protocols.postgres.messages import fatal, refusal
+from protocols.postgres.refrain import carry, caught_up, found, idle, stands
 from protocols.postgres.refusal import notice
 from protocols.postgres.serverlane import ServerLane
+from protocols.recurring import Refrain
 from protocols.wire import Mark, Side, Span
 
 CLIENT: Final = Side.CLIENT
@@ -145,6 +147,30 @@ class Traffic:
     @property
     def unforwarded(self) -> tuple[int, int]:
         return self._client.unforwarded, self._server.unforwarded
+
+    def refrain(self) -> Refrain | None:
+        flight = self._flight
+        run = flight.last
+        if run is None or self._closing:
+            return None
+        flight.last = None  # each is looked at once
+        client, server = self._client, self._server
+        if not (flight.rested and idle(client, server)):
+            return None
+        return found(flight, run, client, server)
+
+    @property
+    def watched(self) -> tuple[dict[object, object], tuple[tuple[object, object], ...]]:
+        return stands(self._flight)
+
+    def catch_up(
+        self, done: int, number: int, arrived: tuple[int, int], request: bytes, masked: int
+    ) -> None:
+        """As ``Recurring.catch_up`` has it; the numbers are counted elsewhere."""
+        self._flight.names.batch += done
+        caught_up(self._client, self._server, arrived, masked)
+        if request:
+            carry(self._flight, request, number - 1, masked == number - 1)
 
     def _upstream_ended(self) -> None:
         """The server closed the connection."""
