@@ -18,7 +18,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Protocol
 
 from crc32c import crc32c
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -55,6 +55,20 @@ _JOIN_MAX = 1 << 16
 _MASK = framing.MASK
 _bound = framing.BOUND.pack
 _record = framing.RECORD.pack
+
+
+class Packed(Protocol):
+    """Records of this round that are packed already."""
+
+    def block(
+        self, end: int, base: int, seed: int, segment: int, /
+    ) -> tuple[bytes, list[SessionLog] | None]:
+        """Their bytes, for the place ``end`` of the segment of that ``seed`` and number (its
+        places start at ``base``), and the logs that have no other record in it."""
+
+
+def _nobody() -> None:
+    """No log is lent."""
 
 
 class Journal:
@@ -103,6 +117,9 @@ class Journal:
         self.open_sessions: dict[int, SessionLog] = {}
         self.part_size = max(1, part_size)
         self.part_time = max(1, int(part_seconds * 1e9))
+        self.recall: Callable[[], None] = _nobody
+        """Has every log that is lent taken back, before the journal itself writes to
+        logs: who lends them puts it here."""
         self.written = 0
         """Bytes flushed since the start, over all segments: what ``sync``
         counts in."""
@@ -221,6 +238,7 @@ class Journal:
         now = self.clock()
         if now < self._idle_after or self._failed:
             return
+        self.recall()
         self._idle_after = now + min(_IDLE_EVERY, self.part_time)
         oldest = self._segment.number - _IDLE_SEGMENTS
         for log in self.open_sessions.values():
@@ -299,6 +317,32 @@ class Journal:
             for log in self._ending:
                 self._finished(log)
             self._ending = []
+        if segment.end >= self._segment_bytes:
+            self._rotate()
+
+    def write(self, packed: Packed) -> None:
+        """Write the records that ``packed`` holds, of logs that are lent, as ``flush``
+        would. ``RecorderError``: they are not on record, and must not move."""
+        if self._failed:
+            self._fail(self._failed)
+        if self._durable_noted != self._durable_place:
+            self._note_durable()
+        if self._pieces or self.dirty:
+            self.flush()
+        segment = self._segment
+        block, strangers = packed.block(segment.end, segment.base, segment.seed, segment.number)
+        if strangers is not None:
+            for log in strangers:
+                log.segments.append(segment.number)
+        try:
+            wrote = os.write(segment.fd, block)
+        except OSError as error:
+            self._fail(f"the journal can't be written: {error.strerror}")
+        length = len(block)
+        if wrote != length:
+            self._fail("the journal can't be written: only a part was taken (disk full?)")
+        segment.end += length
+        self.written += length
         if segment.end >= self._segment_bytes:
             self._rotate()
 
@@ -381,6 +425,7 @@ class Journal:
             return
         try:
             if not self._failed:
+                self.recall()
                 for log in tuple(self.open_sessions.values()):
                     log.end("terminated", "the gateway stopped")
                 self.flush()
@@ -479,6 +524,7 @@ class Journal:
         self._failed = reason
         if not self._gave_up:
             self._gave_up = True
+            self.recall()
             unwritten: dict[int, list[bytes]] = {}
             for head, body in zip(self._pieces[::2], self._pieces[1::2], strict=True):
                 if head[1] != framing.COMMIT:

@@ -48,6 +48,20 @@ class Portion(NamedTuple):
     end: list[Any] | None
 
 
+class Lent(NamedTuple):
+    """Where a log stands while somebody else writes its records (``SessionLog.lend``).
+    ``until`` is the time of the journal's clock, ``room`` the bytes of records, from which
+    on it has to do so itself; ``segment`` is the last that has a record of it."""
+
+    start: int
+    seq: int
+    arrived: tuple[int, int]
+    left: tuple[int, int]
+    until: int
+    room: int
+    segment: int
+
+
 class SessionLog:
     """The log of one session while it is written. Made by ``Journal.open``."""
 
@@ -69,8 +83,10 @@ class SessionLog:
         "_verdicts",
         "ended",
         "entries",
+        "era",
         "flags",
         "header",
+        "lent",
         "number",
         "part",
         "places",
@@ -101,12 +117,15 @@ class SessionLog:
         self._shape_text = 0
         self._verdicts = [0, 0, 0, 0]
         self._refused = False
+        self.lent = False
         self.number = number
         self.header = header
         self.summary: dict[str, Any] = {}
         self.ended = False
         self.part = 0
         """The number of its present part (FORMAT.md, section 6.1)."""
+        self.era = 0
+        """Another whenever shapes were forgotten, and have new ids."""
         self.room: int = journal.part_size
         """Bytes of records that still go into that part."""
         self.segments: list[int] = []
@@ -209,10 +228,61 @@ class SessionLog:
             raise ValueError("a session's end has a reason")
         if self.ended or self._refused:
             return
+        if self.lent:
+            raise RuntimeError("somebody else writes this log")
         self._close_record()
         self.ended = True
         self._shapes = {}
         self._journal.ended(self, status, reason)
+
+    # ---- what the straight gear calls -----------------------------------
+
+    def shape_of(self, *key: object) -> int:
+        """The id of the shape on record of commands with that text, phase, verdict, rules,
+        reason, policy, masks and shadow; -1 where there is none."""
+        text, phase, verdict, *rest = key
+        assert isinstance(verdict, int)
+        return self._shapes.get((text, phase, verdict + 0, *rest), -1)
+
+    def lend(self, *arrived: int) -> Lent | None:
+        """Let somebody else write records until ``take_back``: DATA records of one
+        command and one plain PASS. None where something is to be written first, or when not all
+        that has ``arrived`` is on record."""
+        if self.entries is not None or self.ended or self._refused or not self.segments:
+            return None
+        if self.places is None or list(arrived) != self._arrived:
+            return None
+        self.lent = True
+        return Lent(
+            self._start,
+            self._seq,
+            (self._arrived[0], self._arrived[1]),
+            (self._left[0], self._left[1]),
+            self._start + self._next_clock,
+            self.room,
+            self.segments[-1],
+        )
+
+    def take_back(  # noqa: PLR0917
+        self,
+        seq: int,
+        arrived: tuple[int, int],
+        left: tuple[int, int],
+        verdicts: tuple[int, int],
+        room: int,
+        places: bytes,
+    ) -> None:
+        """What others wrote: where the log stands now, how many commands were allowed and
+        masked, and at which ``places`` (u64, in this machine's order) the records are."""
+        self.lent = False
+        self._seq = seq
+        self._arrived = list(arrived)
+        self._left = list(left)
+        self._verdicts[0] += verdicts[0]
+        self._verdicts[1] += verdicts[1]
+        self.room = room
+        if self.places is not None:
+            self.places.frombytes(places)
 
     # ---- what the journal calls -----------------------------------------
 
@@ -283,6 +353,8 @@ class SessionLog:
     def _begin(self) -> list[Any]:
         if self._refused or self.ended:
             raise RecorderError("this session's log takes nothing more")
+        if self.lent:
+            raise RuntimeError("somebody else writes this log")
         journal = self._journal
         now = journal.clock() - self._start
         ticked = now >= self._next_clock
@@ -315,6 +387,7 @@ class SessionLog:
         self._next_clock = min(self._next_clock, self._part_until)
         self._shapes = {}
         self._shape_text = 0
+        self.era += 1
         self.room = journal.part_size
         journal.parted(self, done)
 
@@ -389,6 +462,7 @@ class SessionLog:
         if len(self._shapes) >= _SHAPES_MAX or self._shape_text > _SHAPE_TEXT_MAX:
             self._shapes.clear()
             self._shape_text = len(text)
+            self.era += 1
         shape = self._next_shape
         self._next_shape = shape + 1
         if not cut:
