@@ -1,7 +1,8 @@
 """The optional compiled parts; everything else is in pyproject.toml.
 
-Two of them, both optional: the row loops in C (``protocols/postgres/_rowloop.c``)
-and the hot path, compiled from its own Python source by mypyc (the modules that
+Three of them, all optional: the row loops in C (``protocols/postgres/_rowloop.c``),
+the straight gear's inner loop in C (``gateway/_gear.c``), and the hot path,
+compiled from its own Python source by mypyc (the modules that
 ``protocols/compiled.py`` names). Whatever is missing or fails, one line says so
 and the install goes on in plain Python. ``WIREWARDEN_PURE=1`` asks for that.
 ``gateway --version`` tells which it is.
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
+from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +29,7 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 HOT = SimpleNamespace(**runpy.run_path(str(ROOT / "protocols" / "compiled.py")))
 PACKAGES = ("gateway", "protocols", "recorder")
+GEAR = ["gateway/_gear.c", "gateway/_ride.h", "recorder/_entry.h", "protocols/postgres/_refrain.h"]
 PURE = bool(os.environ.get(HOT.SWITCH))
 
 COMPILE = """
@@ -155,6 +158,14 @@ def clear(root: Path) -> None:
                 path.unlink()
 
 
+def gear_digest() -> str:
+    """As ``gateway.seat`` works it out: a build that is older than its sources isn't run."""
+    whole = blake2b(digest_size=16)
+    for name in GEAR:
+        whole.update((ROOT / name).read_bytes())
+    return whole.hexdigest()
+
+
 setup(
     cmdclass={"build_ext": Build},
     ext_modules=[
@@ -164,6 +175,14 @@ setup(
             depends=["protocols/postgres/_out.h"],
             extra_compile_args=["-O3", "-Wall", "-Wextra"],
             optional=True,
-        )
+        ),
+        Extension(
+            "gateway._gear",
+            ["gateway/_gear.c"],
+            depends=GEAR,
+            define_macros=[("SOURCES", f'"{gear_digest()}"')],
+            extra_compile_args=["-O3", "-Wall", "-Wextra"],
+            optional=True,
+        ),
     ],
 )

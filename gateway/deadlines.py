@@ -30,7 +30,9 @@ async def idle(session: Session, seconds: float) -> None:
     """Idle: nothing moves, nothing waits for people and nothing runs upstream.
     A transaction that is left open counts as idle, a long query does not."""
     while True:
+        session.ashore()
         seen = session.moved
         await trio.sleep(seconds)
+        session.ashore()
         if session.moved == seen and not (session.relay.holding or session.conversation.owed):
             session.dismiss(Refuse(f"idle for {seconds:g} s", kind="shutdown"))

@@ -22,6 +22,7 @@ LINGER_ON_RECORD = 1 << 20
 async def farewell(session: Session) -> None:
     """Give what is queued a last chance to leave; the upstream first, so that
     it is free while the client is waited for."""
+    session.ashore()
     for side in (Side.UPSTREAM, Side.CLIENT):
         leg = session.legs[side]
         if leg is None or leg.fd < 0:

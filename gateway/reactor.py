@@ -5,18 +5,26 @@ Here one task waits on an inner epoll, and for every ready socket runs read,
 ``receive``, ``answer`` and record in one synchronous step; then one journal
 write covers the whole round, and only then bytes are sent. Sessions step out of
 it to wait (a handshake, a dial, an approval) in their own trio task.
+
+Sessions that do again what was allowed before go aboard an inner loop in C, where
+there is one (``gateway.seat``): read, recognise, record and send, with the same order
+of record and send.
 """
 
 from __future__ import annotations
 
 import os
 import select
+import time
 from collections.abc import Callable
+from typing import Any
 from typing import Protocol as Interface
 
 import trio
 
 from gateway.leg import Leg
+from gateway.seat import inner_loop
+from protocols.contract import Screen
 from protocols.wire import Span
 
 READ = select.EPOLLIN
@@ -25,8 +33,11 @@ GONE = select.EPOLLRDHUP
 its bytes are held back is seen."""
 WRITE = select.EPOLLOUT
 MOST_EVENTS = 256
-ROUNDS = 16
-"""Rounds of the inner epoll before other trio tasks get a turn."""
+TURN = 0.002
+"""Seconds of the inner epoll before other trio tasks get a turn."""
+NAP = 1
+"""Milliseconds that the inner epoll is waited on before trio is, where nothing but
+the inner loop had something to do: a peer's answer is there within a part of one."""
 
 
 class Rider(Interface):
@@ -48,14 +59,39 @@ class Rider(Interface):
         """The recorder failed, or the rider itself raised: end."""
 
 
+class Aboard(Rider, Interface):
+    """A rider that can go aboard the inner loop."""
+
+    def ashore(self) -> None:
+        """Come ashore."""
+
+    def heard(self, leg: Leg, data: bytes | OSError) -> None:
+        """As ``ready``, for what was read from ``leg`` already."""
+
+    def late(self, side: int, rest: bytes, error: int) -> None:
+        """The kernel did not take ``rest`` of what was to be sent to ``side``;
+        ``error`` says why, 0: its buffer is full."""
+
+
 class Reactor:
     """``flush`` makes what was put on record safe from a crash of this process,
-    ``sync`` (run in a thread) safe from a power cut; both raise on failure."""
+    ``sync`` (run in a thread) safe from a power cut; both raise on failure. With
+    ``write`` (``Journal.write``) there is an inner loop, where it was built; ``own``
+    finds the gateway's own secrets."""
 
-    def __init__(self, flush: Callable[[], None], sync: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        flush: Callable[[], None],
+        sync: Callable[[], object],
+        write: Callable[[Any], None] | None = None,
+        own: Screen | None = None,
+    ) -> None:
         self._epoll = select.epoll()
+        self.gear: Any = inner_loop(self._epoll.fileno(), own) if write is not None else None
         self._flush = flush
         self._sync = sync
+        self._write = write
+        self._undone: list[Aboard] = []
         self._legs: dict[int, tuple[Leg, Rider]] = {}
         self._interest: dict[int, int] = {}
         self._touched: dict[Rider, list[Span]] = {}
@@ -68,10 +104,28 @@ class Reactor:
         self._thread = trio.CapacityLimiter(1)
         self.rounds = 0
 
-    def record_with(self, flush: Callable[[], None], sync: Callable[[], object]) -> None:
+    def record_with(
+        self,
+        flush: Callable[[], None],
+        sync: Callable[[], object],
+        write: Callable[[Any], None] | None = None,
+    ) -> None:
         """Another journal takes over. No rider may wait for the old one."""
         self._flush = flush
         self._sync = sync
+        self._write = write
+
+    def recall(self) -> None:
+        """Bring everybody ashore; a round that is not on record did not happen."""
+        gear = self.gear
+        if gear is None:
+            return
+        self._undone += gear.undo()
+        for rider in gear.aboard():
+            try:
+                rider.ashore()
+            except Exception as error:
+                rider.fail(error)
 
     def close(self) -> None:
         self._epoll.close()
@@ -163,14 +217,72 @@ class Reactor:
         """Run until cancelled."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._committer)
-            poll = self._epoll.poll
+            turn = self._turn if self.gear is None else self._geared_turn
             while True:
                 await trio.lowlevel.wait_readable(self._epoll.fileno())
-                for _ in range(ROUNDS):
-                    events = poll(0, MOST_EVENTS)
-                    if not events:
-                        break
-                    self._round(events)
+                turn(time.monotonic() + TURN)
+
+    def _turn(self, end: float) -> None:
+        """Rounds until nothing is ready, or it is time for others."""
+        while events := self._epoll.poll(0, MOST_EVENTS):
+            self._round(events)
+            if time.monotonic() >= end:
+                break
+
+    def _geared_turn(self, end: float) -> None:
+        """The same with the inner loop's rounds first. What they leave to do is done
+        after they are on record and sent, so that neither comes between the other."""
+        gear = self.gear
+        nap = 0
+        while True:
+            rest = gear.round(nap)
+            if gear.touched:
+                self._settle_gear()
+                nap = NAP
+            elif not rest:
+                break
+            if rest:
+                self._rest(rest)
+                nap = 0  # it may have given other tasks something to do
+            if time.monotonic() >= end:
+                break
+
+    def _settle_gear(self) -> None:
+        assert self._write is not None
+        gear = self.gear
+        try:
+            self._write(gear)
+        except Exception as error:
+            self.recall()
+            undone, self._undone = self._undone, []
+            for rider in undone:
+                rider.fail(error)
+            return
+        late = gear.release()
+        if late is None:
+            return
+        for rider, side, rest, number in late:
+            try:
+                rider.late(side, rest, number)
+            except Exception as error:
+                rider.fail(error)
+        self.settle()
+
+    def _rest(self, rest: list[tuple[int, int, bytes | OSError | None]]) -> None:
+        """What the inner loop leaves to Python: events of sockets that nobody aboard
+        has, and bytes of somebody aboard that need a look."""
+        plain: list[tuple[int, int]] = []
+        for fd, event, data in rest:
+            entry = self._legs.get(fd)
+            if data is None:
+                plain.append((fd, event))
+            elif entry is not None:
+                leg, rider = entry
+                try:
+                    rider.heard(leg, data)  # type: ignore[attr-defined]
+                except Exception as error:
+                    rider.fail(error)
+        self._round(plain)
 
     def _round(self, events: list[tuple[int, int]]) -> None:
         self.rounds += 1

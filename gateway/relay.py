@@ -138,10 +138,23 @@ class Relay:
         if not decision.masks and not decision.standing:
             return Allow()
         if command.phase is Phase.RUN:
-            self._masked[command.number] = decision
-            while len(self._masked) > CACHE:
-                del self._masked[next(iter(self._masked))]
+            self.remember(command.number, decision)
         return Allow(masked=True)
+
+    def granted(self, text: str, parts: tuple[Part, ...]) -> Decision | None:
+        """The decision that lets each command with ``text`` and ``parts`` run, whatever
+        else there is to it; None where there is none, or it is none of that kind."""
+        known = self._decisions.get(text if self._by_text else id(parts))
+        if known is None or known[1].verdict is not Verdict.ALLOW:
+            return None
+        return known[1]
+
+    def remember(self, number: int, decision: Decision) -> None:
+        """The command ``number`` was let run by ``decision``, and its result may be
+        asked about."""
+        self._masked[number] = decision
+        while len(self._masked) > CACHE:
+            del self._masked[next(iter(self._masked))]
 
     def _write_down(self, command: Command, decision: Decision) -> None:
         parameters = command.parameters

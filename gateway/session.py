@@ -7,6 +7,7 @@ protocol is in the conversation, all answers are the relay's.
 
 from __future__ import annotations
 
+import os
 import socket
 
 import trio
@@ -17,6 +18,7 @@ from gateway.farewell import farewell
 from gateway.leg import Leg, LegLost
 from gateway.listening import Listener
 from gateway.relay import Relay
+from gateway.seat import Seat, seated
 from gateway.services import Services
 from gateway.spool import DiskSpool
 from protocols.contract import (
@@ -68,6 +70,7 @@ class Session:
             )
         )
         self.legs: list[Leg | None] = [received(services, listener, sock, peer), None]
+        self._seat: Seat | None = None
         self.proven = trio.Event()
         self._ended = [False, False]
         """By side: its stream has ended."""
@@ -131,6 +134,7 @@ class Session:
     def _close(self) -> None:
         services = self.services
         services.sessions.pop(self.id, None)
+        self.ashore()
         self.relay.close()
         for spool in self._bulk:
             spool.close()
@@ -174,6 +178,7 @@ class Session:
         if self._over.is_set():
             return
         try:
+            self.ashore()
             self._part(refuse)
             self._carry_on([])
         except Exception as error:
@@ -182,6 +187,7 @@ class Session:
 
     def leave(self, refuse: Refuse) -> None:
         """End the session as soon as it is at rest. Never raises."""
+        self.ashore()
         if self.conversation.at_rest:
             self.dismiss(refuse)
         else:
@@ -197,6 +203,7 @@ class Session:
         """Put on record what others did for this session, if it still lives."""
         if not (self.log.ended or self._failed):
             try:
+                self.ashore()
                 self.log.event(kind, fields)
             except RecorderError as error:
                 self.fail(error)
@@ -204,6 +211,7 @@ class Session:
     # -- the straight gear (called by the reactor) ------------------------
 
     def ready(self, leg: Leg) -> None:
+        self.ashore()
         side = Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM
         if self._over.is_set():
             self.services.reactor.detach(leg)
@@ -220,6 +228,9 @@ class Session:
             if self._spools:
                 self._pour()
             return
+        self._hear(leg, side, data)
+
+    def _hear(self, leg: Leg, side: Side, data: bytes) -> None:
         if not data:
             self._ended[side] = True
             if side is Side.UPSTREAM and not self._ended[Side.CLIENT]:
@@ -277,6 +288,43 @@ class Session:
             self._gauge()
         if not self._unreleased and (conversation.closing or self._gone[0]):
             self._over.set()
+
+    # -- the inner loop (see gateway.seat) ---------------------------------
+
+    def ashore(self) -> None:
+        """Come ashore: before anything is done with the conversation, the log or a leg."""
+        if self._seat is not None:
+            self._seat.ashore()
+
+    def heard(self, leg: Leg, data: bytes | OSError) -> None:
+        """As ``ready``: the inner loop has read it and leaves it to Python."""
+        self.ashore()
+        side = Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM
+        if isinstance(data, OSError):
+            self._lost(side, LegLost(data.strerror or str(data)))
+        elif not self._over.is_set():
+            self._hear(leg, side, data)
+
+    def late(self, side: int, rest: bytes, error: int) -> None:
+        """The inner loop could not send ``rest``, which is on record."""
+        self.ashore()
+        leg = self.legs[side]
+        assert leg is not None
+        if error:
+            self._lost(Side(side), LegLost(os.strerror(error)))
+        else:
+            leg.queue(rest)
+            self._gauge()
+
+    def _board(self) -> None:
+        """A reply has left, and nothing is behind it: the next request may be carried."""
+        if self._parting or True in (*self._ended, *self._gone, *self._paused):
+            return
+        for leg in self.legs:
+            if leg is None or leg.tls is not None or leg.pending:
+                return
+        assert self._seat is not None
+        self._seat.board()
 
     def release(self, spans: list[Span]) -> None:
         """``spans`` are on record: send them."""
@@ -336,10 +384,13 @@ class Session:
                         self._gauge()
         if self._spools:
             self._pour_soon()
-        if not self._unreleased and (conversation.closing or self._gone[0]):
+        if conversation.closing or self._gone[0]:
             self._over.set()
+        elif side and self._seat is not None:
+            self._board()
 
     def writable(self, leg: Leg) -> None:
+        self.ashore()
         self._flush(Side.CLIENT if leg is self.legs[0] else Side.UPSTREAM)
         self._gauge()
         if self._spools:
@@ -369,6 +420,10 @@ class Session:
         if self._failed:
             return
         self._failed = True
+        try:
+            self.ashore()
+        except Exception as second:
+            self.services.crash(self.id, second)
         for leg in self.legs:
             if leg is not None:
                 self.services.reactor.detach(leg)
@@ -484,6 +539,7 @@ class Session:
     def _resolve(self, number: int, answer: Answer) -> None:
         if self._over.is_set():
             return
+        self.ashore()
         try:
             questions = self.conversation.answer(number, answer)
         except WireError as error:
@@ -497,12 +553,15 @@ class Session:
     def resume(self) -> None:
         """The conversation was told something from outside (``say``,
         ``withdraw``): see what moved."""
+        self.ashore()
         self._carry_on([])
         self.services.reactor.settle()
 
     def adopt(self, leg: Leg) -> None:
         """``leg`` is the upstream's now."""
         self.legs[Side.UPSTREAM] = leg
+        if not self.synced:
+            self._seat = seated(self)
         self.services.reactor.attach(leg, self)
 
     async def _upgrade(self, question: Upgrade) -> None:

@@ -103,7 +103,9 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     notary = Notary(config.evidence, config.state, world)
     notary.policy(policy.version)
     journal = new_journal()
-    reactor = Reactor(journal.flush, journal.sync)
+    own = own_screen(secrets)
+    reactor = Reactor(journal.flush, journal.sync, journal.write, own)
+    journal.recall = reactor.recall
     authority = Authority(config, world)
     made = Services(
         config=config,
@@ -115,7 +117,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
         targets=targets,
         listeners=listeners,
         reactor=reactor,
-        own=own_screen(secrets),
+        own=own,
         mask_key=mask_key(config.state),
         debug=post.debug,
     )
@@ -282,7 +284,9 @@ async def _guard_recorder(made: Services) -> None:
                 made.alarm("recorder", f"still can't record: {error}")
                 continue
             told = 0
-            made.reactor.record_with(made.journal.flush, made.journal.sync)
+            journal = made.journal
+            journal.recall = made.reactor.recall
+            made.reactor.record_with(journal.flush, journal.sync, journal.write)
             made.alarm("recorder", "records again")
         elif journal.state() == "critical":
             made.alarm("recorder", "the disk is nearly full: sessions end")

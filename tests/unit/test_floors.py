@@ -70,13 +70,14 @@ PURE_ITEMS = {"uuid.UUID", "urllib.parse"}
 """Of modules that have a world in them too, the parts that have none."""
 LEND = {("protocols.http.dialects.git", "protocols.git"), ("protocols.ssh", "protocols.git")}
 """Folders of protocols that another protocol's folder may import."""
-SHARED = {"protocols.outbox", "protocols.sql", "protocols.compiled"}
+SHARED = {"protocols.outbox", "protocols.recurring", "protocols.sql", "protocols.compiled"}
 """Under protocols, beside the folders of protocols; sql is a family's language."""
 INSTALLED = {"protocols.compiled": {"os", "pathlib", "sys"}}
 """Looks at how this installation was built, at import; no byte of a peer gets there."""
 
 SESSION = {"session", "relay", "dial", "tls", "island", "leg", "reactor", "errands", "cancels"}
 SESSION |= {"farewell", "holds", "listening", "services", "turnaway", "carriers", "deadlines"}
+SESSION |= {"seat"}
 PROCESS = {"listener", "worker", "supervisor", "console", "cli", "commands", "demo"}
 PROCESS |= {"config_text"}
 

@@ -1,0 +1,189 @@
+"""A session's seat in the straight gear's inner loop (``_gear.c``).
+
+Between two requests that came before and would be let through again, a session goes
+aboard: the loop in C then reads both its sockets, puts exactly such requests and their
+replies on record, and sends them on. Anything else that comes, and anybody who wants
+something of the session, brings it ashore first: what was carried is told to the
+conversation and to the log, which then stand where they would if they had done it.
+
+The loop is optional. Without it (no compiler, ``WIREWARDEN_PURE``) there are no seats, and
+the session does all that itself, which is what the loop is measured by.
+"""
+
+from __future__ import annotations
+
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from gateway.policy.verdicts import Decision
+from gateway.world import World
+from protocols.compiled import SWITCH
+from protocols.contract import Phase, Screen
+from protocols.recurring import Recurring, Refrain
+from recorder.session_log import Lent
+
+if TYPE_CHECKING:
+    from gateway.session import Session
+
+SOURCES = (
+    "gateway/_gear.c",
+    "gateway/_ride.h",
+    "recorder/_entry.h",
+    "protocols/postgres/_refrain.h",
+)
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+def digest(root: Path = _ROOT) -> str:
+    """Of the loop's sources under ``root``; "" where none of them is (an installed wheel
+    has none). OSError where only some are."""
+    paths = [root / name for name in SOURCES]
+    if not any(path.exists() for path in paths):
+        return ""
+    whole = blake2b(digest_size=16)
+    for path in paths:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def _built() -> Any:
+    """The loop's type, None where it is not to be used."""
+    if os.environ.get(SWITCH):
+        return None
+    try:
+        from gateway import _gear
+
+        # What is older than its source would run what nobody reads any more.
+        return _gear.Gear if digest() in ("", _gear.SOURCES) else None
+    except (ImportError, OSError):
+        return None
+
+
+_Gear = _built()
+
+
+def inner_loop(epoll: int, own: Screen | None) -> Any:
+    """A loop that waits on ``epoll``, None where there is none. ``own`` finds the
+    gateway's secrets: what it may find something in is Python's to look at."""
+    if _Gear is None or (own is not None and not own.needles):
+        return None
+    return _Gear(epoll, own.needles if own is not None else ())
+
+
+class Seat:
+    """The seat of one session. ``aboard``: the session is in it."""
+
+    __slots__ = ("_conversation", "_epoch", "_gear", "_ride", "_session", "aboard")
+
+    def __init__(self, session: Session, gear: Any) -> None:
+        self._session = session
+        self._conversation = cast(Recurring, session.conversation)
+        self._gear = gear
+        self._ride: Any = None
+        self._epoch: tuple[object, ...] = ()
+        self.aboard = False
+
+    def board(self) -> None:
+        """Go aboard if the last request may come again. The session has nothing to send,
+        to record or to wait for; its conversation says whether it is at such a place."""
+        refrain = self._conversation.refrain()
+        if refrain is None:
+            return
+        session = self._session
+        relay, log = session.relay, session.log
+        epoch = (*refrain.epoch, log.era)
+        if epoch != self._epoch:
+            # What was learnt holds no more. Who prepares anew for each request never
+            # gets any further: going aboard would cost and bring nothing.
+            self._epoch = epoch
+            if self._ride is not None:
+                self._ride.forget()
+            return
+        decision = relay.granted(refrain.text, refrain.parts)
+        if decision is None:
+            return
+        shape = log.shape_of(
+            refrain.text,
+            Phase.RUN.value,
+            decision.verdict,
+            decision.rules,
+            decision.reason,
+            decision.policy,
+            decision.masks,
+            decision.shadow,
+        )
+        number, *arrived = self._conversation.position
+        lent = log.lend(*arrived) if shape >= 0 else None
+        if lent is None:
+            return
+        try:
+            self._take(refrain, decision, shape, number, lent)
+        except BaseException:
+            log.lent = False  # nobody writes it: it can still be ended
+            raise
+        self.aboard = True
+
+    def _take(
+        self, refrain: Refrain, decision: Decision, shape: int, number: int, lent: Lent
+    ) -> None:
+        session = self._session
+        log, legs = session.log, session.legs
+        assert legs[0] is not None
+        assert legs[1] is not None
+        if self._ride is None:
+            limit = min(session.services.config.limits.message, 1 << 30)
+            self._ride = self._gear.ride(log.number, lent.start, limit)
+        ride = self._ride
+        ride.learn(
+            refrain.name,
+            refrain.fields,
+            refrain.types,
+            refrain.masked,
+            int(decision.verdict),
+            shape,
+            decision,
+        )
+        memory, watched = self._conversation.watched
+        (first, first_is), (second, second_is) = watched
+        ride.board(
+            session,
+            log,
+            (legs[0].fd, legs[1].fd),
+            number,
+            lent.seq,
+            lent.arrived,
+            lent.left,
+            lent.until,
+            lent.room,
+            lent.segment,
+            (memory, first, first_is, second, second_is),
+        )
+
+    def ashore(self) -> None:
+        """Come ashore: whoever does anything with the session calls this first."""
+        if not self.aboard:
+            return
+        self.aboard = False
+        (
+            done, number, seq, arrived, left, moved, verdicts, room, places, request,
+            masked, decision,
+        ) = self._ride.leave()  # fmt: skip
+        session = self._session
+        session.moved += moved
+        session.log.take_back(seq, arrived, left, verdicts, room, places)
+        if masked:
+            session.relay.remember(masked, decision)
+        self._conversation.catch_up(done, number, arrived, request, masked)
+
+
+def seated(session: Session) -> Seat | None:
+    """A seat for ``session``, None where it can have none: another protocol, a clock
+    that isn't the machine's, bytes that wait for the disk."""
+    gear = session.services.reactor.gear
+    if gear is None or not session.listener.kind.recurs:
+        return None
+    if type(session.services.world) is not World:
+        return None
+    return Seat(session, gear)

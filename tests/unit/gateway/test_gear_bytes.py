@@ -1,0 +1,349 @@
+"""Hostile bytes on sessions that are aboard: what is carried is on record as it is, in
+msgpack's shortest forms, framed and checked; whatever is not goes to Python whole.
+
+Also what is run against a loop built with ``-fsanitize=address,undefined``.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgpack
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parents[1] / "protocols" / "postgres")]
+
+from pg_kit import SYNC, columns, complete, describe, execute, f, ready, row  # noqa: E402
+
+from gateway import seat as seats  # noqa: E402
+from recorder import framing  # noqa: E402
+
+gear_type = seats._Gear
+pytestmark = pytest.mark.skipif(gear_type is None, reason="the inner loop is not built")
+
+NAMES = [b"a", b"", b"x" * 63]
+FIELDS = columns("a")[5:]
+NUMBERS = [0, 1, 3, 4, 5, 6, 7, 8, 9, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF]
+NUMBERS += [0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF]
+TYPES: list[tuple[bytes, ...]] = [(), (b"int4:",) * 64, (b"t" * 24,) * 3]
+SEED, PLACE = 77, 1 << 32
+
+
+class Thing:
+    """Stands for a session, a log, a decision."""
+
+
+def request(chance: Random) -> bytes:
+    count = chance.choice([0, 1, 2, 3, 63, 64, 65])
+    most = 9000 if chance.random() < 0.1 else 3
+    body = b"\0" + chance.choice(NAMES) + b"\0"
+    forms = chance.choice([[], [0], [1], [chance.randint(0, 1) for _ in range(count)]])
+    body += struct.pack(f">H{len(forms)}H", len(forms), *forms) + struct.pack(">H", count)
+    for _ in range(count):
+        value = chance.choice(
+            [
+                None,
+                b"",
+                b"1",
+                chance.randbytes(chance.randint(0, 40)),
+                b"z" * chance.randint(0, most),
+            ]
+        )
+        body += struct.pack(">i", -1) if value is None else struct.pack(">i", len(value)) + value
+    look = chance.choice([b"", describe("P")])
+    return f("B", body + struct.pack(">HH", 1, 0)) + look + execute() + SYNC
+
+
+def reply(chance: Random) -> bytes:
+    rows = b"".join(row(b"v" * chance.randint(0, 50)) for _ in range(chance.randint(0, 5)))
+    look = chance.choice([b"", columns("a"), f("n")])
+    return f("2") + look + rows + complete("SELECT 1") + ready()
+
+
+def spoilt(raw: bytes, chance: Random) -> bytes:
+    data = bytearray(raw)
+    for _ in range(chance.choice([0, 0, 1, 1, 2, 5])):
+        if not data:
+            break
+        at = chance.randrange(len(data))
+        how = chance.randint(0, 5)
+        if how == 0:
+            data[at] = chance.randint(0, 255)
+        elif how == 1:
+            data[at : at + 4] = struct.pack(">I", chance.choice(NUMBERS))
+        elif how == 2:
+            data[at : at + 2] = struct.pack(">H", chance.choice(NUMBERS) & 0xFFFF)
+        elif how == 3:
+            del data[at:]
+        elif how == 4:
+            del data[at : at + chance.randint(1, 9)]
+        else:
+            data[at:at] = chance.randbytes(chance.randint(1, 9))
+    return bytes(data)
+
+
+class Ride:
+    """A session aboard, on two socket pairs."""
+
+    def __init__(self) -> None:
+        self.epoll = select.epoll()
+        self.gear = gear_type(self.epoll.fileno(), (b"hunter22", b"aGVsbG8"))
+        self.near, self.far = zip(socket.socketpair(), socket.socketpair(), strict=True)
+        for sock in (*self.near, *self.far):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 18)
+            sock.setblocking(False)
+        for sock in self.near:
+            self.epoll.register(sock.fileno(), select.EPOLLIN)
+        self.ride = self.gear.ride(1, 0, 1 << 20)
+        self.memory: dict[str, int] = {}
+
+    def board(self, chance: Random, room: int = 1 << 40, masked: bool | None = None) -> None:
+        self.ride.forget()
+        sure = masked is not None
+        if masked is None:
+            masked = chance.random() < 0.5
+        for name in NAMES:
+            fields = chance.choice([FIELDS] if sure else [None, FIELDS]) if masked else None
+            shape = chance.choice([1, 1 << 33])
+            self.ride.learn(name, fields, chance.choice(TYPES), masked, 0, shape, Thing())
+        fds = (self.near[0].fileno(), self.near[1].fileno())
+        number = 1 << chance.choice([0, 7, 16, 32, 60])
+        self.ride.board(
+            Thing(), Thing(), fds, number, 5, (0, 1 << 40), (1 << 31, 2), 1 << 63, room, 1,
+            (self.memory, "a", None, "b", None),
+        )  # fmt: skip
+
+    def round(self, side: int, raw: bytes, chance: Random) -> bool:
+        """True if ``raw`` was carried."""
+        self.far[side].send(raw)
+        rest = self.gear.round(0)
+        if not self.gear.touched:
+            ((_, _, passed),) = rest
+            assert passed == raw[:16384]
+            for sock in self.near:
+                try:
+                    while sock.recv(1 << 16):
+                        pass
+                except BlockingIOError:
+                    continue
+            return False
+        assert rest is None
+        end = chance.choice([0, 32, 1 << 20])
+        block, _ = self.gear.block(end, PLACE, SEED, chance.choice([1, 2]))
+        body = block[16:]
+        assert framing.frame(framing.DATA, body, SEED, end) == block
+        record = msgpack.unpackb(body, strict_map_key=False)
+        assert msgpack.packb(record) == body
+        assert len(record) == (4 if side else 5)
+        assert record[-1][-1] == raw
+        assert self.gear.release() is None
+        assert self.far[1 - side].recv(1 << 20) == raw
+        return True
+
+    def close(self) -> None:
+        for sock in (*self.near, *self.far):
+            sock.close()
+        self.epoll.close()
+
+
+def ride_on(seed: int, times: int) -> int:
+    chance = Random(seed)
+    ride = Ride()
+    carried = 0
+    for _ in range(times):
+        ride.board(chance)
+        for side in (0, 1, 0, 1):
+            raw = spoilt(reply(chance) if side else request(chance), chance)
+            if raw:
+                if not ride.round(side, raw, chance):
+                    break
+                carried += 1
+        ride.ride.leave()
+    ride.close()
+    return carried
+
+
+def test_hostile_bytes() -> None:
+    assert ride_on(1, 2000) > 100
+
+
+@pytest.mark.deep
+@pytest.mark.parametrize("seed", range(2, 12))
+def test_more_hostile_bytes(seed: int) -> None:
+    assert ride_on(seed, 20_000) > 1000
+
+
+def asked(
+    name: bytes = b"a", rest: bytes = describe("P") + execute() + SYNC, values: bytes = bytes(6)
+) -> bytes:
+    return f("B", b"\0" + name + b"\0" + values) + rest
+
+
+FAR = asked(values=struct.pack(">HHi", 0, 1, 9000) + b"x" * 9000 + bytes(2))
+
+
+@pytest.mark.parametrize(
+    ("raw", "carried"),
+    [
+        (asked(), True),
+        (asked(rest=execute() + SYNC), False),  # its result is looked at: it has to be described
+        (asked(b"b"), False),
+        (asked(b""), True),
+        (asked(b"x" * 62), False),
+        (asked(rest=describe("S", "a") + execute() + SYNC), False),
+        (asked(rest=describe("P") + execute() + SYNC + SYNC), False),
+        (asked(rest=describe("P") + execute() + execute() + SYNC), False),
+        (asked(rest=describe("P") + execute("p") + SYNC), False),
+        (asked(rest=describe("P") + execute()), False),
+        (asked() + b"X", False),
+        (b"\0" + asked(), False),
+        (asked(values=struct.pack(">HHi", 0, 1, 2) + b"ab" + bytes(2)), True),
+        (asked(values=struct.pack(">HHi", 0, 1, 2) + b"\xc3\xa9" + bytes(2)), False),
+        (asked(values=struct.pack(">HHHi", 1, 1, 1, 2) + b"\xc3\xa9" + bytes(2)), True),
+        (asked(values=struct.pack(">HHHi", 1, 2, 1, 2) + b"ab" + bytes(2)), False),
+        (asked(values=struct.pack(">HHi", 0, 1, 3) + b"ab" + bytes(2)), False),
+        (asked(values=struct.pack(">HHi", 0, 1, 1) + b"ab" + bytes(2)), False),
+        (asked(values=struct.pack(">HHi", 0, 1, -2) + bytes(2)), False),
+        (asked(values=struct.pack(">HHi", 0, 1, -1) + bytes(2)), True),
+        (asked(values=struct.pack(">HHHHi", 2, 1, 1, 1, -1) + bytes(2)), False),
+        (asked(values=bytes(7)), False),
+        (FAR, False),
+    ],
+)
+def test_which_requests_are_carried(raw: bytes, carried: bool) -> None:
+    ride = Ride()
+    ride.board(Random(1), masked=True)
+    assert ride.round(0, raw, Random(1)) is carried
+    ride.ride.leave()
+    ride.close()
+
+
+SEEN, DONE = f("2") + columns("a"), complete("SELECT 1") + ready()
+
+
+@pytest.mark.parametrize(
+    ("raw", "carried", "unmasked"),
+    [
+        (SEEN + row(b"1") + DONE, True, True),
+        (SEEN + row(b"1") * 40 + DONE, True, True),
+        (SEEN + DONE, True, True),
+        (f("2") + f("n") + DONE, True, True),
+        (f("2") + f("n") + row(b"1") + DONE, False, False),
+        (f("2") + columns("b") + row(b"1") + DONE, False, True),
+        (f("2") + columns("a", "b") + row(b"1") + DONE, False, True),
+        (f("2") + row(b"1") + DONE, False, False),
+        (SEEN + row(b"it is hunter22") + DONE, False, False),
+        (SEEN + row(b"aGVsbG8") + DONE, False, False),
+        (SEEN + row(b"1") + complete("SELECT 1") + ready("T"), False, False),
+        (SEEN + row(b"1") + complete("SELECT 1"), False, False),
+        (SEEN + row(b"1") + ready(), False, False),
+        (SEEN + row(b"1") + DONE + f("N", b"\0"), False, False),
+        (SEEN + f("N", b"\0") + DONE, False, False),
+        (SEEN + f("E", b"\0") + ready(), False, False),
+        (SEEN + f("s") + ready(), False, False),
+        (SEEN + f("D", b"\0") + DONE, False, False),
+        (f("2", b"\0") + columns("a") + DONE, False, False),
+        (f("1") + SEEN + DONE, False, False),
+        (b"2\0\0\0\5" + columns("a") + DONE, False, False),
+        ((SEEN + DONE)[:-1] + b"E", False, False),
+    ],
+)
+def test_which_replies_are_carried(raw: bytes, carried: bool, unmasked: bool) -> None:
+    for masked, expected in ((True, carried), (False, unmasked)):
+        ride = Ride()
+        ride.board(Random(1), masked=masked)
+        assert ride.round(0, asked(), Random(1))
+        assert ride.round(1, raw, Random(1)) is expected
+        ride.ride.leave()
+        ride.close()
+
+
+def test_what_was_found_out_holds_while_nothing_else_is_known() -> None:
+    ride = Ride()
+    ride.board(Random(1))
+    assert ride.round(0, asked(), Random(1))
+    ride.memory["b"] = 1
+    assert not ride.round(1, SEEN + DONE, Random(1))
+    assert ride.ride.leave()[9] == asked()
+    ride.close()
+
+
+def test_one_who_is_told_of_one_side_is_not_read_on_the_other() -> None:
+    """Python hears in the order in which it is told, with nothing carried in between."""
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance)
+    assert ride.round(0, asked(), chance)
+    ride.far[1].send(b"N")
+    ride.far[0].send(b"Q")
+    ((_, _, first),) = ride.gear.round(0)
+    ((_, _, second),) = ride.gear.round(0)
+    assert {first, second} == {b"N", b"Q"}
+    assert not ride.gear.touched
+    ride.ride.leave()
+    ride.close()
+
+
+def test_a_round_that_is_taken_back_says_whose_it_was() -> None:
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance)
+    ride.far[0].send(asked())
+    assert ride.gear.round(0) is None
+    ride.gear.block(0, PLACE, SEED, 1)
+    assert len(ride.gear.undo()) == 1
+    assert ride.gear.undo() == []
+    done, _, seq, arrived, *_, places, owed, _, _ = ride.ride.leave()
+    assert (done, seq, arrived, places, owed) == (0, 5, (0, 1 << 40), b"", b"")
+    ride.close()
+
+
+@pytest.mark.parametrize(
+    "learnt",
+    [
+        (b"a", "text", (), True, 0, 1, None),
+        (b"a", None, ("int4:",), True, 0, 1, None),
+        (b"a", None, (b"t" * 25,), True, 0, 1, None),
+        (b"a", None, (), True, 2, 1, None),
+        ("a", None, (), True, 0, 1, None),
+    ],
+)
+def test_what_can_not_be_learnt(learnt: tuple[Any, ...]) -> None:
+    ride = Ride()
+    with pytest.raises((ValueError, TypeError)):
+        ride.ride.learn(*learnt)
+    ride.close()
+
+
+def test_nobody_boards_twice_or_leaves_twice() -> None:
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance)
+    with pytest.raises(RuntimeError):
+        ride.board(chance)
+    other = ride.gear.ride(2, 0, 1 << 20)
+    fds = (ride.near[0].fileno(), ride.near[1].fileno())
+    rest = ((0, 0), (0, 0), 1, 1, 1, ({}, "a", None, "b", None))
+    with pytest.raises(ValueError, match="somebody else"):
+        other.board(Thing(), Thing(), fds, 1, 5, *rest)
+    ride.ride.leave()
+    with pytest.raises(RuntimeError):
+        ride.ride.leave()
+    assert ride.gear.aboard() == []
+    ride.close()
+
+
+def test_a_part_that_is_full_is_left_to_python() -> None:
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance, room=1)
+    assert ride.round(0, asked(), chance)
+    assert not ride.round(1, f("2") + f("n") + complete("X") + ready(), chance)
+    ride.ride.leave()
+    ride.close()
