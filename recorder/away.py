@@ -67,6 +67,8 @@ def away_of(path: Path) -> Away | None:
         note = Away(**told)
         if not all(type(getattr(note, f.name)).__name__ == f.type for f in fields(Away)):
             raise ValueError("it is malformed")
+        if note.key.rpartition("/")[2] != path.name:
+            raise ValueError("it names another Log")
         return note
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise AwayError(f"{note_of(path)} can't be read: {error}") from None
@@ -121,11 +123,18 @@ def open_log(path: Path) -> int:
 
 
 def _brought(path: Path, note: Away) -> int:
-    from recorder.recordings import RecordingsError, recordings_at
+    """From the store that is configured and no other: whoever can write beside a Log could have
+    an auditor's machine ask anybody, with its credentials."""
+    from recorder.recordings import RecordingsError, recordings_store
+    from recorder.store import RECORDINGS
 
     with tempfile.TemporaryFile() as copy:
         try:
-            digest, size = recordings_at(note.store).fetch(note.key, copy)
+            store = recordings_store()
+            if store is None or store.url != note.store:
+                said = f"{path.name} is in {note.store}, which is not the store that is configured"
+                raise AwayError(f"{said} (set {RECORDINGS} to it, if you trust it)")
+            digest, size = store.fetch(note.key, copy, note.size)
         except RecordingsError as error:
             raise AwayError(f"{path.name} is in {note.store}: {error}") from None
         if (digest, size) != (note.sha256, note.size):

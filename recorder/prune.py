@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from recorder.away import Away, AwayError, away_of, note_of, stat_of
+from recorder.away import AwayError, away_of, note_of, stat_of
 from recorder.catalog import Line, describe
 from recorder.errors import FormatError
 from recorder.evidence.inbox import deletion_leaf, hand_over, inbox_directory
@@ -16,7 +16,7 @@ from recorder.holds import holds, locked
 from recorder.index.answer import home_of
 from recorder.live import live_sessions
 from recorder.parted import PartedLog, files_of, log_of
-from recorder.recordings import Recordings, recordings_at
+from recorder.recordings import Recordings
 from recorder.retention import Retention, ended
 from recorder.segment import fsync_directory
 from recorder.state import LOG_SUFFIX, keys_path
@@ -141,11 +141,11 @@ class Pruning:
             if inbox.is_dir():
                 hand_over(inbox, [deletion_leaf(line.session, bytes.fromhex(root), choice.why)])
             # First the copies: where that fails, the next run finds the session again.
-            self._delete_copy(keys_path(path), None)
+            self._delete_copy(keys_path(path))
             keys_path(path).unlink(missing_ok=True)
             for file in reversed(files):  # the first part last: by it the session is found
                 note = away_of(file)
-                self._delete_copy(file, note)
+                self._delete_copy(file)
                 if note is None or file.exists():
                     os.unlink(file)
                 if note is not None:
@@ -153,14 +153,11 @@ class Pruning:
             fsync_directory(path.parent)
         return ""
 
-    def _delete_copy(self, file: Path, note: Away | None) -> None:
-        """``note``: of where it is, if that is the only copy."""
-        copies = self._copies
-        if note is not None and (copies is None or copies.url != note.store):
-            recordings_at(note.store).delete(note.key)
-        if copies is not None:
+    def _delete_copy(self, file: Path) -> None:
+        """What a note says is not believed here: another Log's key would delete that one's."""
+        if self._copies is not None:
             place = file.relative_to(self._state).as_posix()
-            copies.delete(f"{home_of(self._state)}/{place}")
+            self._copies.delete(f"{home_of(self._state)}/{place}")
 
 
 def _told(time: timedelta) -> str:

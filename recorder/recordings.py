@@ -100,12 +100,15 @@ class Recordings:
         """SHA-256 (hex) and size of what it gives."""
         return self.fetch(key, None)
 
-    def fetch(self, key: str, copy: BinaryIO | None) -> tuple[str, int]:
-        """Write an object to ``copy``; its SHA-256 (hex) and size."""
+    def fetch(self, key: str, copy: BinaryIO | None, most: int | None = None) -> tuple[str, int]:
+        """Write an object to ``copy``; its SHA-256 (hex) and size. One of more than ``most``
+        bytes is not read to its end."""
         found, size = hashlib.sha256(), 0
         for piece in self._pieces(key):
             found.update(piece)
             size += len(piece)
+            if most is not None and size > most:
+                break
             if copy is not None:
                 copy.write(piece)
         return found.hexdigest(), size

@@ -4,6 +4,7 @@ may go. The same on moto and (``make deep``) on Ceph's radosgw."""
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -564,11 +565,15 @@ def test_prune_deletes_the_copy_too(
     assert len(bucket.listed()) == 1, "what was deleted is not put back"
 
 
-def test_prune_finds_what_only_the_note_names(
+def test_prune_deletes_what_is_away_where_its_store_is_configured(
     here: Run, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     freed(here, tmp_path, [some()])
-    monkeypatch.delenv(URL)
+    with monkeypatch.context() as patch:
+        patch.delenv(URL)
+        (why,) = pruned(tmp_path)
+        assert "not the store that is configured" in why
+    assert bucket.listed()
     assert pruned(tmp_path) == [""]
     assert bucket.listed() == []
     assert not [*tmp_path.glob("sessions/*/*/*/*")]
@@ -717,3 +722,27 @@ def test_a_store_that_is_not_there(
     monkeypatch.delenv(URL)
     assert run(capfd, tmp_path, "upload")[0] == 2
     assert recordings_at("s3://audit") is recordings_at("s3://audit")
+
+
+def test_no_note_sends_an_auditor_elsewhere(
+    here: Run, tmp_path: Path, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    freed(here, tmp_path, [some(), some(ms=1)])
+    notes = [*tmp_path.glob(f"sessions/*/*/*/*.agr{SUFFIX}")]
+    told = json.loads(notes[0].read_text())
+    good = json.dumps(told)
+    session = notes[0].name.split(".")[0]
+    for changed, why in (
+        ({"store": "s3://elsewhere/logs"}, "not the store that is configured"),
+        ({"key": json.loads(notes[1].read_text())["key"]}, "it names another Log"),
+        ({"size": told["size"] - 1}, "something else than was put there"),
+    ):
+        notes[0].write_text(json.dumps({**told, **changed}))
+        code, _, err = here("show", session)
+        assert (code != 0, why in err) == (True, True), err
+    notes[0].write_text(good)
+    assert here("show", session)[0] == 0
+    monkeypatch.delenv(URL)
+    code, _, err = here("show", session)
+    assert code == 1
+    assert f"set {URL} to it" in err
