@@ -20,6 +20,8 @@ from recorder.scan import Damage, OpenSegment
 from recorder.sealed import read_sealed
 from recorder.segment import fsync_directory, segment_numbers, segment_path, write_all
 from recorder.state import keys_path
+from recorder.store import RECORDINGS
+from recorder.uploading import copied_to
 
 
 class CanNotErase(Exception):
@@ -50,6 +52,9 @@ def erase(
     if waits or isinstance(recording, LiveSession):
         raise CanNotErase("a journal still needs them: wait until the session is sealed")
     path = keys_path(recording.path)
+    elsewhere = copied_to(state)
+    if elsewhere and (copies is None or copies.url != elsewhere):
+        raise CanNotErase(f"a copy of them is in {elsewhere}: set {RECORDINGS} to it")
     with locked(state):
         line = describe(recording)
         for hold in holds(state):

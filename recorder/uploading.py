@@ -33,6 +33,14 @@ _PIECE = 1 << 20
 Notice = Callable[[str], None]
 
 
+def copied_to(state: Path) -> str:
+    """The URL of the store that ``state`` was copied to last; "" if to none that is known."""
+    try:
+        return str(json.loads((state / CACHE).read_bytes())["store"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 class Uploading:
     """One state directory and one store. ``notice`` hears of what is left out; then ``trouble``
     is True. ``RecordingsError`` where the store fails, ``OSError`` where the disk does."""

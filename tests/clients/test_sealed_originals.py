@@ -230,6 +230,11 @@ def test_an_erased_key_shreds_and_the_rest_verifies(sealed: Case, tmp_path: Path
     assert b"suit" in done.stderr
     hold = json.loads(copy.recorder("hold", "list", "--json").stdout)["id"]
     copy.recorder("hold", "rm", hold, "--reason", "over")
+    (state / "uploaded.json").write_text('{"store": "s3://audit/logs", "days": {}}')
+    done = copy.recorder(*erase)
+    assert done.returncode == 1
+    assert b"a copy of them is in s3://audit/logs" in done.stderr
+    (state / "uploaded.json").unlink()
     assert keys_path(log).exists()
     done = copy.recorder(*erase)
     assert done.returncode == 0, done.stderr
