@@ -108,7 +108,7 @@ class Machine(RuleBasedStateMachine):
         self.world = World()
         self.store = Memory()
         self.stack = contextlib.ExitStack()
-        self.stack.enter_context(patch.object(recordings, "recordings_at", lambda _: self.store))
+        self.stack.enter_context(patch.object(recordings, "recordings_store", lambda: self.store))
         self.sessions: dict[str, Modelled] = {}
         self.ledger = Ledger(ledger_directory(self.state), self.world.wall)
         self.start()
