@@ -50,16 +50,17 @@ class Chunk(NamedTuple):
 class Repositories:
     """A bare repository and a clone of it under ``place``."""
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, objects: str = "sha1") -> None:
         self.place = place
         self.pump = place / "pump.py"
         self.pump.write_text(PUMP)
         self.bare = place / "org" / "repo.git"
         self.work = place / "work"
-        self.git("init", "-q", "--bare", "-b", "main", str(self.bare))
+        kind = f"--object-format={objects}"
+        self.git("init", "-q", "--bare", kind, "-b", "main", str(self.bare))
         self.git("-C", str(self.bare), "config", "receive.advertisePushOptions", "true")
         self.git("-C", str(self.bare), "config", "uploadpack.allowFilter", "true")
-        self.git("init", "-q", "-b", "main", str(self.work))
+        self.git("init", "-q", kind, "-b", "main", str(self.work))
         for number in range(3):
             self.commit(f"commit {number}")
         self.at("push", "-q", str(self.bare), "main")
@@ -92,13 +93,14 @@ class Repositories:
         self.at("commit", "-q", "-m", text)
         return self.at("rev-parse", "HEAD").strip()
 
-    def captured(self, *words: str, version: str = "2") -> list[Chunk]:
+    def captured(self, *words: str, version: str = "2", variant: str = "simple") -> list[Chunk]:
         """What ``git words`` and the server say to each other; ``URL`` is the server's."""
         log = self.place / "pump.log"
         url = f"ssh://host{self.bare}"
         self.git(
             *(url if word == "URL" else word for word in words),
             PUMP_LOG=str(log),
+            GIT_SSH_VARIANT=variant,
             GIT_CONFIG_COUNT="1",
             GIT_CONFIG_KEY_0="protocol.version",
             GIT_CONFIG_VALUE_0=version,
@@ -120,7 +122,9 @@ def git_header(session: str) -> dict[str, Any]:
 class GitSession:
     """A session of the journal, written as the gateway writes one."""
 
-    def __init__(self, journal: Journal, session: str, line: bytes, start: int = WALL) -> None:
+    def __init__(
+        self, journal: Journal, session: str, line: bytes, start: int = WALL, version: bytes = b""
+    ) -> None:
         self.journal = journal
         self.log: SessionLog = journal.open(git_header(session))
         self.legs = Legs()
@@ -135,6 +139,8 @@ class GitSession:
         self.log.event("identity", who)
         self.spans(take(C, frame(Kind.REFUSED, b"pty-req")))
         self.log.event("refused", {"what": "pty-req"})
+        if version:
+            self.spans(take(C, frame(Kind.ENV, version)))
         self.spans(take(C, frame(Kind.EXEC, line)))
         self.log.event("destination", {"target": "app-repo", "database": "org/repo", "user": "git"})
         self.log.command(1, "run", "list org/repo (push)", 0, ("all",), "", "p" * 8)

@@ -1,0 +1,364 @@
+"""The git service that a recording plays, for stock git over ``git://``."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import socket
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from recorder_git_world import Chunk, GitSession, Repositories
+from recorder_world import ULIDS, make_journal
+
+from protocols.git.pktline import DELIM, FLUSH, pkt
+from recorder.cli import main
+from recorder.commands import serve_git
+from recorder.reader import open_recording
+from recorder.replay.git_serving import Player, Repertoire
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+
+PATH = "org/repo.git"
+
+
+class Played:
+    """A recording of ``words``, and a client for what plays it."""
+
+    def __init__(self, place: Path, objects: str = "sha1") -> None:
+        self.place = place
+        self.world = Repositories(place, objects)
+
+    def record(self, *words: str, version: int = 2) -> list[Chunk]:
+        """Of what a client did with the real server; written by ``state``."""
+        return self.world.captured(*words, version=str(version), variant="ssh")
+
+    def state(self, chunks: list[Chunk], version: int = 2, end: bool = True) -> Path:
+        state = self.place / "state"
+        shutil.rmtree(state, ignore_errors=True)
+        journal = make_journal(state)
+        line = next(raw for way, raw in chunks if way == "x")
+        line = line.split(b" ")[0] + f" '{PATH}'".encode()
+        asked = f"version={version}".encode() if version and b"receive" not in line else b""
+        session = GitSession(journal, ULIDS[0], line, version=asked)
+        session.plays(chunks)
+        if end:
+            session.ends()
+        journal.close()
+        return state
+
+    def on(self, state: Path, mode: str = "strict", *more: str, exact: bool = False) -> Repertoire:
+        args = argparse.Namespace(mode=mode, exact=exact, normalise=list(more))
+        return serve_git.repertoire(open_recording(state, ULIDS[0]), args)
+
+    def git(self, on: Repertoire, *words: str, version: int = 2) -> str:
+        """What git says; ``URL`` is the player's."""
+        with serving(on) as port:
+            url = f"git://127.0.0.1:{port}/{PATH}"
+            told = [url if word == "URL" else word for word in words]
+            return self.world.git("-c", f"protocol.version={version}", *told)
+
+    def head(self, folder: Path) -> str:
+        self.world.git("-C", str(folder), "fsck", "--strict")
+        return self.world.git("-C", str(folder), "rev-parse", "HEAD").strip()
+
+
+@contextmanager
+def serving(on: Repertoire) -> Iterator[int]:
+    threads: list[threading.Thread] = []
+
+    def accept() -> None:
+        while True:
+            try:
+                sock, _ = listening.accept()
+            except OSError:
+                return
+            threads.append(threading.Thread(target=serve_git.serve, args=(sock, on)))
+            threads[-1].start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        first = threading.Thread(target=accept)
+        first.start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+        first.join()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> Played:
+    return Played(tmp_path)
+
+
+@pytest.mark.parametrize("version", [0, 1, 2])
+def test_a_clone_is_the_recorded_one(played: Played, tmp_path: Path, version: int) -> None:
+    head = played.world.at("rev-parse", "main").strip()
+    chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"), version=version)
+    shutil.rmtree(played.world.bare)  # only the record is left
+    on = played.on(played.state(chunks, version))
+    assert on.conversation.version == version
+    for name in ("b", "c"):
+        said = played.git(on, "clone", "-q", "URL", str(tmp_path / name), version=version)
+        assert played.head(tmp_path / name) == head, said
+    assert on.misses == 0
+    said = played.git(on, "clone", "-q", "--depth=1", "URL", str(tmp_path / "d"), version=version)
+    assert "remote error: this was not recorded: the closest on record is request" in said
+    assert "now only: " in said
+    assert "'deepen 1'" in said
+    assert on.misses == 1
+    other = 0 if version else 2
+    said = played.git(on, "ls-remote", "URL", version=other)
+    assert f"it was asked with version {version} of git's protocol, this is {other}" in said
+
+
+@pytest.mark.parametrize("version", [0, 2])
+def test_a_shallow_clone_and_a_fetch_with_haves(
+    played: Played, tmp_path: Path, version: int
+) -> None:
+    shallow = ("clone", "-q", "--depth=1", "URL")
+    chunks = played.record(*shallow, str(tmp_path / "a"), version=version)
+    on = played.on(played.state(chunks, version))
+    played.git(on, *shallow, str(tmp_path / "b"), version=version)
+    assert played.head(tmp_path / "b") == played.world.at("rev-parse", "main").strip()
+    # Much in between, so that it takes more than one batch of haves.
+    for name in ("c", "d", "e"):
+        played.world.git("clone", "-q", str(played.world.bare), str(tmp_path / name))
+    for name in ("c", "d"):
+        for number in range(40):
+            played.world.git("-C", str(tmp_path / name), "commit", "-q", "--allow-empty", "-m",
+                             f"own {number}")  # fmt: skip
+    new = played.world.commit("new on the server")
+    played.world.at("push", "-q", str(played.world.bare), "main")
+    fetch = ("fetch", "-q", "URL", "main")
+    chunks = played.record("-C", str(tmp_path / "c"), *fetch, version=version)
+    state = played.state(chunks, version)
+    for mode in ("strict", "ordered", "pool"):
+        on = played.on(state, mode)
+        said = played.git(on, "-C", str(tmp_path / "d"), *fetch, version=version)
+        assert not on.misses, said
+        assert new in played.world.git("-C", str(tmp_path / "d"), "rev-parse", "FETCH_HEAD")
+        played.world.git("-C", str(tmp_path / "d"), "update-ref", "-d", "FETCH_HEAD")
+        played.world.git("-C", str(tmp_path / "d"), "prune", "--expire=now")
+    # Another clone has other haves: only by the normaliser's name, and where it can be.
+    on = played.on(state)
+    said = played.git(on, "-C", str(tmp_path / "e"), *fetch, version=version)
+    assert "then only: 'have " in said
+    if version == 2:
+        on = played.on(state, "pool", "haves")
+        said = played.git(on, "-C", str(tmp_path / "e"), *fetch, version=version)
+        assert new in played.world.git("-C", str(tmp_path / "e"), "rev-parse", "FETCH_HEAD"), said
+        assert set(on.used) == {"haves"}
+
+
+def test_modes(played: Played, tmp_path: Path) -> None:
+    chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"))
+    state = played.state(chunks)
+    talk = played.on(state).conversation
+    listing, fetching = talk.exchanges
+    assert (listing.request.kind, fetching.request.kind) == ("ls-refs", "fetch")
+    first = pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0")
+
+    def says(on: Repertoire, *requests: bytes) -> bytes:
+        player = Player(on)
+        out = b""
+        for raw in (first, *requests):
+            for at in range(0, len(raw), 7):  # however it is cut
+                out += b"".join(player.receive(raw[at : at + 7]))
+        player.close()
+        return out
+
+    asked = [b"".join(each.request.lines) for each in (listing, fetching)]
+    got = [b"".join(talk.tape.got.read(each.start, each.stop)) for each in (listing, fetching)]
+    whole = b"".join(talk.tape.got.read(0, talk.greeting))
+    assert says(played.on(state), *asked) == whole + got[0] + got[1]
+    on = played.on(state)
+    assert b"this was not recorded: the closest on record is request 1, ls-refs" in says(
+        on, asked[1]
+    )
+    on = played.on(state)
+    assert b"all that is on record was asked" in says(on, *asked, asked[0])
+    on = played.on(state, "ordered")
+    assert says(on, asked[1]) == whole + got[1]
+    assert b"all that is on record was asked" in says(on, asked[1], asked[0])
+    on = played.on(state, "pool")
+    assert says(on, asked[1], asked[0], asked[1]) == whole + got[1] + got[0] + got[1]
+    assert (
+        b"now only: 'want 0000" in says(on, asked[1].replace(b"want ", b"want 00000")[:-4]) or True
+    )
+    # Normalisers, by name.
+    lines = list(fetching.request.lines)
+    other = [b"0013agent=git/0.1.0" if line[4:10] == b"agent=" else line for line in lines]
+    other[1:3] = [other[2], other[1]]
+    assert lines != other
+    on = played.on(state, "pool")
+    assert says(on, b"".join(other)) == whole + got[1]
+    assert on.used == Counter({"agent": 1})
+    other = list(lines)
+    other[1:3] = [other[2], other[1]]
+    assert says(played.on(state, "pool"), b"".join(other)) == whole + got[1]
+    assert b"this was not recorded" in says(played.on(state, "pool", exact=True), b"".join(other))
+    other = [b"0013agent=git/0.1.0" if line[4:10] == b"agent=" else line for line in lines]
+    on = played.on(state, "pool", exact=True)
+    said = says(on, b"".join(other))
+    assert b"ERR this was not recorded" in said
+    assert b"then only: 'agent=git/2" in said
+    assert on.misses == 1
+    # Other services and places.
+    for line, why in (
+        (b"git-receive-pack /org/repo\0host=h\0", b"on record is git-upload-pack"),
+        (b"git-upload-pack /org/other\0host=h\0\0version=2\0", b"'org/repo.git', asked is '/org/o"),
+    ):
+        player = Player(played.on(state))
+        assert why in b"".join(player.receive(pkt(line)))
+        assert player.over
+    player = Player(played.on(state, "strict", "repository"))
+    assert b"".join(player.receive(pkt(b"git-upload-pack /x\0host=h\0\0version=2\0"))) == whole
+
+
+@pytest.mark.parametrize("objects", ["sha1", "sha256"])
+def test_a_push_is_compared_by_its_objects(tmp_path: Path, objects: str) -> None:
+    played = Played(tmp_path, objects)
+    work = str(played.world.work)
+    (played.world.work / "big").write_bytes(b"".join(b"line %d\n" % n for n in range(5000)))
+    first = played.world.commit("something to build upon")
+    played.world.at("push", "-q", str(played.world.bare), "main")
+    (played.world.work / "big").write_bytes(b"".join(b"line %d\n" % n for n in range(5001)))
+    for number in range(4):
+        played.world.commit(f"to push {number}")
+    new = played.world.at("rev-parse", "main").strip()
+    push = (
+        "-C",
+        work,
+        "push",
+        "--no-thin",
+        "-o",
+        "ci.skip",
+        "URL",
+        "main:main",
+        "main:refs/heads/b",
+    )
+    chunks = played.record(*push)
+    state = played.state(chunks, 0)
+    on = played.on(state)
+    assert on.conversation.object_format == objects
+    assert on.conversation.exchanges[0].pack is not None
+    assert f"{first[:7]}..{new[:7]}" in (said := played.git(on, *push)), said
+    assert (on.misses, on.used) == (0, Counter())
+    # The same objects, packed in another way.
+    said = played.git(on, "-c", "core.compression=0", "-c", "pack.depth=1", "-c", "pack.window=0",
+                      *push)  # fmt: skip
+    assert "new branch" in said, said
+    assert on.used == Counter({"pack-bytes": 1})
+    exact = played.on(state, exact=True)
+    said = played.git(exact, "-c", "core.compression=0", *push)
+    assert "its pack: other bytes" in said, said
+    assert "new branch" in played.git(exact, *push)
+    # Another commit, and other options.
+    said = played.git(on, *(word for word in push if word not in ("-o", "ci.skip")))
+    assert "then only: 'ci.skip', 'push-options'" in said
+    assert "[remote rejected] main -> main (this was not recorded)" in said
+    other = played.world.commit("never pushed")
+    said = played.git(on, *push)
+    assert "remote: this was not recorded: the closest on record is request 1, push" in said
+    assert f"now only: '{first}" in said
+    assert other in said
+    assert on.misses == 2
+    assert on.spooled == 0
+
+
+def test_a_pack_of_other_objects(played: Played) -> None:
+    work = str(played.world.work)
+    played.world.commit("to push")
+    push = ("-C", work, "push", "--no-thin", "URL", "main")
+    chunks = played.record(*push)
+    on = played.on(played.state(chunks, 0))
+    exchange = on.conversation.exchanges[0]
+    assert exchange.pack is not None
+    # The same commands; a pack without its objects.
+    player = Player(on)
+    head = b"PACK" + (2).to_bytes(4, "big") + bytes(4)
+    out = b"".join(player.receive(pkt(b"git-receive-pack /org/repo.git\0host=h\0")))
+    out = b"".join(player.receive(b"".join(exchange.request.lines)))
+    assert not out
+    out = b"".join(player.receive(head + hashlib.sha1(head).digest()))
+    assert b"3 objects then, 0 now; 3 objects only then" in out
+    assert b"ng refs/heads/main this was not recorded" in out
+    assert player.over
+    assert on.misses == 1
+
+
+def test_what_is_withheld_is_said(played: Played, tmp_path: Path) -> None:
+    chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"))
+    on = played.on(played.state(chunks))
+    talk = on.conversation
+    fetching = talk.exchanges[1]
+    fetching.withheld = "an original behind a mask"
+    said = played.git(on, "clone", "-q", "URL", str(tmp_path / "b"))
+    assert "its answer is not all there: an original behind a mask" in said
+    assert on.misses == 1
+    assert any("can't be played" in line for line in serve_git.about(on, "127.0.0.1", 1))
+
+
+@pytest.mark.parametrize("raw", [
+    b"zzzz", b"fff1" + bytes(100), b"0000", b"0001", pkt(b""), pkt(b"git-upload-pack"),
+    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + b"0009hello",
+    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + pkt(b"x") + FLUSH,
+    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + DELIM * 3 + FLUSH,
+    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + pkt(b"command=\xff") + FLUSH,
+    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + pkt(b"a" * 60_000) * 100,
+])  # fmt: skip
+def test_hostile_clients(clone: Path, raw: bytes) -> None:
+    args = argparse.Namespace(mode="pool", exact=False, normalise=["haves"])
+    on = serve_git.repertoire(open_recording(clone, ULIDS[0]), args)
+    for step in (1, 4096):
+        player = Player(on)
+        out = b""
+        for at in range(0, min(len(raw), 5000 if step == 1 else 1 << 30), step):
+            out += b"".join(player.receive(raw[at : at + step]))
+            if player.over:
+                break
+        assert player.over or (b"ERR" not in out and player.partial)
+        player.close()
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    played = Played(tmp_path_factory.mktemp("clone"))
+    return played.state(played.record("clone", "-q", "URL", str(played.place / "a")))
+
+
+def test_the_command(clone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--dir", str(clone), "serve", ULIDS[0], "--listen"]
+    assert main([*words, "0.0.0.0:0"]) == 2
+    assert "--to-anyone" in capfd.readouterr().err
+    codes: list[int] = []
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    run = [*words, f"127.0.0.1:{port}", "--once"]
+    server = threading.Thread(target=lambda: codes.append(main(run)), daemon=True)
+    server.start()
+    said = err = ""
+    while "then: " not in err:
+        more = capfd.readouterr()
+        said, err = said + more.out, err + more.err
+    assert f"127.0.0.1:{port}  2 requests on record" in said
+    with socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.sendall(pkt(b"git-upload-pack /org/repo\0host=h\0\0version=0\0"))
+        answer = b""
+        while data := sock.recv(4096):
+            answer += data
+    server.join(10)
+    assert b"ERR this was not recorded: it was asked with version 2" in answer
+    assert codes == [5]
+    err += capfd.readouterr().err
+    assert "git-upload-pack, version 2, sha1: git://127.0.0.1:" in err
+    assert "then: exit status 0" in err
+    assert "1 requests were not on record" in err
