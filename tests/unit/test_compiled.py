@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from importlib import import_module
 from pathlib import Path
 
@@ -32,6 +34,25 @@ def there() -> list[str]:
 def test_what_is_declared_exists() -> None:
     for module in compiled.MODULES:
         assert (ROOT / compiled.source(module)).is_file()
+
+
+def test_extras_that_the_demo_has_not_are_no_errors_of_its_build() -> None:
+    """mypyc reads what the hot path imports, and an import that is missing ends it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    extras = {
+        name: {re.split(r"[^\w.-]", line)[0] for line in lines}
+        for name, lines in project["project"]["optional-dependencies"].items()
+    }
+    forgiven = {
+        module
+        for override in project["tool"]["mypy"]["overrides"]
+        if override.get("ignore_missing_imports")
+        for module in override["module"]
+    }
+    # Their modules have the names of their distributions.
+    absent = (extras["store"] | extras["parquet"]) - extras["demo"]
+    assert absent == {"obstore", "pyarrow"}
+    assert {f"{name}.*" for name in absent} <= forgiven
 
 
 def test_a_build_is_the_whole_declared_set_and_fresh() -> None:
