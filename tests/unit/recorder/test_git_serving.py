@@ -273,6 +273,29 @@ def test_a_push_is_compared_by_its_objects(tmp_path: Path, objects: str) -> None
     assert on.spooled == 0
 
 
+def test_a_thin_pack_is_compared_as_far_as_can_be(played: Played) -> None:
+    """A gateway asks for whole packs (no-thin); a recording may have others all the same."""
+    work, big = str(played.world.work), played.world.work / "big"
+    lines = "".join(f"line {n}\n" for n in range(3000))
+    big.write_text(lines)
+    played.world.commit("to build upon")
+    played.world.at("push", "-q", str(played.world.bare), "main")
+    big.write_text(lines + "more\n")
+    played.world.commit("upon it")
+    push = ("-C", work, "push", "URL", "main")
+    on = played.on(played.state(played.record(*push), 0))
+    assert "main -> main" in played.git(on, *push)
+    # Compressed in another way, the same deltas.
+    assert "main -> main" in played.git(on, "-c", "core.compression=1", *push)
+    assert (on.misses, on.used) == (0, Counter({"pack-bytes": 1}))
+    assert on.recorded is not None
+    assert len(on.recorded.deltas) == 1
+    # Whole objects can't be told from deltas upon what is not on record.
+    said = played.git(on, *push[:3], "--no-thin", *push[3:])
+    assert "compared as they were packed" in said
+    assert "rejected" in said
+
+
 def test_a_pack_of_other_objects(played: Played) -> None:
     work = str(played.world.work)
     played.world.commit("to push")
