@@ -70,10 +70,10 @@ def serve(sock: socket.socket, on: Repertoire) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(IDLE)
         while not player.over and (data := sock.recv(_READ)):
-            begun = player.partial
+            whole = player.whole
             for piece in player.receive(data):
                 sock.sendall(piece)
-            if not (begun and player.partial):
+            if player.whole != whole or not player.partial:
                 since = time.monotonic()
             elif time.monotonic() - since > REQUEST:
                 return

@@ -69,7 +69,8 @@ def conversation(tape: Tape) -> Conversation:
             exchange = answers.to(request, found)
             exchange.hidden = tape.said.withheld(start, start + request.size)
             silent = answers.over and exchange.start == exchange.stop
-            if silent and request.kind not in ("want", "push"):
+            hole = tape.got.withheld(exchange.start, exchange.stop, True)
+            if silent and not hole and request.kind not in ("want", "push"):
                 # The next thing on record is the end: it was never answered.
                 found.unanswered += 1
                 break
@@ -79,16 +80,16 @@ def conversation(tape: Tape) -> Conversation:
     if found.exchanges and answers.at < tape.got.size:
         found.exchanges[-1].stop, found.exchanges[-1].last = tape.got.size, True
     for exchange in found.exchanges:
-        exchange.withheld = tape.got.withheld(exchange.start, exchange.stop)
+        exchange.withheld = tape.got.withheld(exchange.start, exchange.stop, exchange.last)
         if exchange.pack is not None:
-            exchange.hidden = exchange.hidden or tape.said.withheld(*exchange.pack)
+            exchange.hidden = exchange.hidden or tape.said.withheld(*exchange.pack, True)
     return found
 
 
 def _greet(found: Conversation, answers: _Answers) -> None:
     lines = list(answers.until_flush())
     found.greeting, found.ended = answers.at, answers.over
-    found.withheld = found.tape.got.withheld(0, found.greeting)
+    found.withheld = found.tape.got.withheld(0, found.greeting, found.ended)
     first = content(lines[0]) if lines else b""
     if not lines or not found.greeting:
         raise UnreadableError(f"its client got nothing of a service{_why(found.tape)}")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from protocols.git.pktline import content
 from recorder.render import one_line
 from recorder.replay.git_exchanges import Exchange
 from recorder.replay.git_requests import Request
@@ -38,19 +39,26 @@ def form(request: Request, on: frozenset[str]) -> Form:
 
 
 def same(then: Exchange, now: Request, on: frozenset[str]) -> tuple[str, ...] | None:
-    """The normalisers that it took to make them equal; None: they differ. With ``haves`` the
-    objects that the recorded answer calls common must be among those that are said now."""
-    if then.hidden:
-        return None
+    """The normalisers that it took to make them equal, of two whose forms are; None: with
+    ``haves`` the answer may depend on an object that is not said now."""
     if then.request.lines == now.lines:
         return ()
-    if form(then.request, on) != form(now, on):
+    if "haves" in on and not _needed(then) <= _haves(now):
         return None
-    if "haves" in on:
-        said = {line[5:] for line in now.parts[0] if line.startswith(b"have ")}
-        if not then.acked <= said:
-            return None
     return tuple(n for n in sorted(on) if form(then.request, on - {n}) != form(now, on - {n}))
+
+
+def _needed(then: Exchange) -> frozenset[bytes]:
+    """What a client must have for the answer to be of use. Behind ``done`` no server says
+    what of it is common: then all that was said."""
+    if any(content(line) == b"done" for line in then.request.lines):
+        return then.acked | _haves(then.request)
+    return then.acked
+
+
+def _haves(request: Request) -> frozenset[bytes]:
+    said = map(content, request.lines)
+    return frozenset(line[5:] for line in said if line.startswith(b"have "))
 
 
 def closest(now: Request, among: Iterable[Exchange]) -> str:

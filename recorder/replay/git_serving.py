@@ -24,7 +24,7 @@ from protocols.ssh.exec import PROGRAMS
 from protocols.wire import Side
 from recorder.render import one_line
 from recorder.replay.git_exchanges import Conversation, Exchange
-from recorder.replay.git_matching import DEFAULT, closest, same
+from recorder.replay.git_matching import DEFAULT, Form, closest, form, same
 from recorder.replay.git_packs import Contents, PackError, contents, differing
 from recorder.replay.git_requests import ROOM, Request, Requests
 
@@ -52,6 +52,11 @@ class Repertoire:
     """Only one pack is unpacked at a time."""
     spooled: int = 0
     recorded: Contents | None = None
+    forms: list[Form] = field(default_factory=list)
+    """Of the recorded requests."""
+
+    def __post_init__(self) -> None:
+        self.forms = [form(each.request, self.on) for each in self.conversation.exchanges]
 
     @property
     def longest(self) -> int:
@@ -83,6 +88,8 @@ class Player:
         self._stream: PackStream | None = None
         self._spool: BinaryIO | None = None
         self._spooled = 0
+        self.whole = 0
+        """Requests that came whole, packs and the first line among them."""
         self.over = False
 
     @property
@@ -124,6 +131,7 @@ class Player:
 
     def _greet(self, line: bytes) -> Iterator[bytes]:
         talk = self._on.conversation
+        self.whole += 1
         if line == FLUSH:
             raise WireError(Side.CLIENT, "this is git://: no service was asked for")
         asked, *more = line[4:].split(b"\0")
@@ -167,6 +175,7 @@ class Player:
             self._missed = (f"request {found.number} ({found.request.said}) is on record, but its "
                             f"answer is not all there: {found.withheld}")  # fmt: skip
             found = None
+        self.whole += 1
         self._now, self._push = found, request if request.kind == "push" else None
         if request.pack:
             talk = self._on.conversation
@@ -188,7 +197,10 @@ class Player:
 
     def _find(self, request: Request) -> Exchange | None:
         on = self._on
+        now = form(request, on.on)
         for exchange in self._candidates():
+            if exchange.hidden or on.forms[exchange.number - 1] != now:
+                continue
             if exchange.behind and exchange.number != self._last + 1:
                 continue
             took = same(exchange, request, on.on)
@@ -227,6 +239,7 @@ class Player:
                     self._spool = tempfile.TemporaryFile(prefix="recorder-")  # noqa: SIM115
                 self._spool.write(data)
         if stream.done:
+            self.whole += 1
             if self._now is not None:
                 self._compare(self._now, stream.trailer)
             self.close()

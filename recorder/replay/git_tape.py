@@ -28,7 +28,7 @@ _OUT: Final = Hop(Side.CLIENT, False)
 
 class Track:
     """One side: a file, and ``holes`` in it, (start, stop, why). Where not even their
-    length is known a hole is empty, and touches what is before and behind it."""
+    length is known a hole is empty, and nobody can tell what is behind it."""
 
     def __init__(self) -> None:
         self.file: BinaryIO = tempfile.TemporaryFile(prefix="recorder-")  # noqa: SIM115
@@ -48,10 +48,11 @@ class Track:
             self.file.write(bytes(part.length) if part.raw is None else part.raw)
             self.size += part.length
 
-    def withheld(self, start: int, stop: int) -> str:
-        """Why not all of ``start`` to ``stop`` is on record; "" when it is."""
+    def withheld(self, start: int, stop: int, to_end: bool = False) -> str:
+        """Why not all of ``start`` to ``stop`` is on record; "" when it is. ``to_end``: it
+        ends only because nothing more is here."""
         for a, b, why in self.holes:
-            if (a < stop and b > start) or (a == b and start <= a <= stop):
+            if (a < stop and b > start) or (a == b and a < stop + to_end):
                 return why
         return ""
 
@@ -93,7 +94,8 @@ def taped(recording: Recording) -> Tape:
             if part.over:
                 raise UnreadableError(f"what follows can't be told apart: {part.why}")
             track = tape.said if item.hop == _IN else tape.got
-            if part.kind is Kind.DATA or (part.kind is None and part.mark is not Mark.SECRET):
+            login = part.mark is Mark.SECRET and Kind.EXEC not in bodies
+            if part.kind is Kind.DATA or (part.kind is None and not login):
                 track.add(part)
             elif part.kind is Kind.STDERR:
                 raw = b"?" * part.length if part.raw is None else part.raw

@@ -7,16 +7,19 @@ import hashlib
 import shutil
 import socket
 import threading
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from recorder_git_world import Chunk, GitSession, Repositories
-from recorder_world import ULIDS, make_journal
+from recorder_world import ULIDS, C, make_journal
 
 from protocols.git.pktline import DELIM, FLUSH, pkt
+from protocols.ssh.frames import HEADER, Kind, data
+from protocols.wire import Mark
 from recorder.cli import main
 from recorder.commands import serve_git
 from recorder.reader import open_recording
@@ -25,6 +28,7 @@ from recorder.replay.git_serving import Player, Repertoire
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
 PATH = "org/repo.git"
+ASK = b"git-upload-pack /org/repo\0host=h\0\0version=2\0"
 
 
 class Played:
@@ -38,7 +42,12 @@ class Played:
         """Of what a client did with the real server; written by ``state``."""
         return self.world.captured(*words, version=str(version), variant="ssh")
 
-    def state(self, chunks: list[Chunk], version: int = 2, end: bool = True) -> Path:
+    def state(
+        self,
+        chunks: list[Chunk],
+        version: int = 2,
+        hide: Callable[[GitSession, Chunk], bool] = lambda session, chunk: False,
+    ) -> Path:
         state = self.place / "state"
         shutil.rmtree(state, ignore_errors=True)
         journal = make_journal(state)
@@ -46,9 +55,10 @@ class Played:
         line = line.split(b" ")[0] + f" '{PATH}'".encode()
         asked = f"version={version}".encode() if version and b"receive" not in line else b""
         session = GitSession(journal, ULIDS[0], line, version=asked)
-        session.plays(chunks)
-        if end:
-            session.ends()
+        for chunk in chunks:
+            if not hide(session, chunk):
+                session.plays([chunk])
+        session.ends()
         journal.close()
         return state
 
@@ -157,18 +167,56 @@ def test_a_shallow_clone_and_a_fetch_with_haves(
         assert set(on.used) == {"haves"}
 
 
+def test_haves_may_differ_where_the_answer_does_not_need_them(
+    played: Played, tmp_path: Path
+) -> None:
+    clone = str(tmp_path / "a")
+    played.world.git("clone", "-q", str(played.world.bare), clone)
+    played.world.git("-C", clone, "commit", "-q", "--allow-empty", "-m", "own")
+    played.world.commit("new on the server")
+    played.world.at("push", "-q", str(played.world.bare), "main")
+    state = played.state(played.record("-C", clone, "fetch", "-q", "URL", "main"))
+    exchanges = played.on(state).conversation.exchanges
+    found = next(each for each in exchanges if each.acked)
+    common = next(iter(found.acked))
+    lines = found.request.lines
+    extra = pkt(b"have " + b"1" * 40 + b"\n")
+
+    def answered(*now: bytes, needs: bool = True) -> bool:
+        on = played.on(state, "pool", *(["haves"] * needs))
+        player = Player(on)
+        out = b""
+        for raw in (pkt(ASK), *now):
+            out += b"".join(player.receive(raw))
+        player.close()
+        assert (b"ERR this was not recorded" in out) == (on.misses == 1)
+        return on.misses == 0
+
+    others = [x for x in lines if x[4:9] != b"have " or x.split()[1] in found.acked]
+    assert len(others) < len(lines)
+    assert answered(*lines, needs=False)
+    assert not answered(*others, needs=False)
+    assert answered(*others)
+    assert answered(*lines[:-1], extra, lines[-1])
+    assert not answered(*(line for line in lines if common not in line))
+    # Behind "done" nobody says what was common: all that was said counts.
+    done = next((e for e in exchanges if b"0009done\n" in e.request.lines), None)
+    if done is not None:
+        assert answered(*done.request.lines)
+        assert not answered(*(x for x in done.request.lines if x[4:9] != b"have "))
+
+
 def test_modes(played: Played, tmp_path: Path) -> None:
     chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"))
     state = played.state(chunks)
     talk = played.on(state).conversation
     listing, fetching = talk.exchanges
     assert (listing.request.kind, fetching.request.kind) == ("ls-refs", "fetch")
-    first = pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0")
 
     def says(on: Repertoire, *requests: bytes) -> bytes:
         player = Player(on)
         out = b""
-        for raw in (first, *requests):
+        for raw in (pkt(ASK), *requests):
             for at in range(0, len(raw), 7):  # however it is cut
                 out += b"".join(player.receive(raw[at : at + 7]))
         player.close()
@@ -317,25 +365,44 @@ def test_a_pack_of_other_objects(played: Played) -> None:
     assert on.misses == 1
 
 
-def test_what_is_withheld_is_said(played: Played, tmp_path: Path) -> None:
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_is_withheld_is_said(played: Played, tmp_path: Path, whole: bool) -> None:
+    """Of a frame's body, or with its header: then nobody can tell how long it was."""
     chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"))
     on = played.on(played.state(chunks))
-    talk = on.conversation
-    fetching = talk.exchanges[1]
-    fetching.withheld = "an original behind a mask"
-    said = played.git(on, "clone", "-q", "URL", str(tmp_path / "b"))
-    assert "its answer is not all there: an original behind a mask" in said
-    assert on.misses == 1
-    assert any("can't be played" in line for line in serve_git.about(on, "127.0.0.1", 1))
+    start = on.conversation.exchanges[1].start
+    sent = 0
+
+    def hide(session: GitSession, chunk: Chunk) -> bool:
+        nonlocal sent
+        sent += len(chunk.raw) * (chunk.way == "o")
+        if chunk.way != "o" or sent <= start:
+            return False
+        framed = data(Kind.DATA, chunk.raw)
+        cut = 0 if whole else HEADER + 4
+        legs = session.legs
+        if cut:
+            session.spans(legs.send(C, framed[:cut]))
+        session.spans(legs.send(C, framed[cut:], Mark.SECRET))
+        return True
+
+    state = played.state(chunks, hide=hide)
+    for mode in ("strict", "pool"):
+        on = played.on(state, mode)
+        said = played.git(on, "clone", "-q", "URL", str(tmp_path / "b"))
+        assert "request 2 (fetch (2 want)) is on record, but its answer is not all there" in said
+        assert on.misses == 1
+    told = serve_git.about(on, "127.0.0.1", 1)
+    assert any("request 2 (fetch (2 want)) can't be played" in line for line in told)
 
 
 @pytest.mark.parametrize("raw", [
     b"zzzz", b"fff1" + bytes(100), b"0000", b"0001", pkt(b""), pkt(b"git-upload-pack"),
-    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + b"0009hello",
-    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + pkt(b"x") + FLUSH,
-    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + DELIM * 3 + FLUSH,
-    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + pkt(b"command=\xff") + FLUSH,
-    pkt(b"git-upload-pack /org/repo\0host=h\0\0version=2\0") + pkt(b"a" * 60_000) * 100,
+    pkt(ASK) + b"0009hello",
+    pkt(ASK) + pkt(b"x") + FLUSH,
+    pkt(ASK) + DELIM * 3 + FLUSH,
+    pkt(ASK) + pkt(b"command=\xff") + FLUSH,
+    pkt(ASK) + pkt(b"a" * 60_000) * 100,
 ])  # fmt: skip
 def test_hostile_clients(clone: Path, raw: bytes) -> None:
     args = argparse.Namespace(mode="pool", exact=False, normalise=["haves"])
@@ -349,6 +416,78 @@ def test_hostile_clients(clone: Path, raw: bytes) -> None:
                 break
         assert player.over or (b"ERR" not in out and player.partial)
         player.close()
+
+
+@pytest.mark.parametrize("limit", ["IDLE", "REQUEST"])
+def test_clients_that_take_their_time(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    args = argparse.Namespace(mode="pool", exact=False, normalise=[])
+    on = serve_git.repertoire(open_recording(clone, ULIDS[0]), args)
+    monkeypatch.setattr(serve_git, limit, 0.05)
+    with serving(on) as port, socket.create_connection(("127.0.0.1", port)) as sock:
+        sock.settimeout(10)
+        try:
+            if limit == "REQUEST":
+                for byte in pkt(b"git-upload-pack /" + b"x" * 60_000)[:5000]:
+                    sock.send(bytes([byte]))
+                    time.sleep(0.001)
+            assert sock.recv(1) == b""
+        except ConnectionError:
+            pass  # it hung up while we spoke
+
+
+def test_archives_and_deletions(played: Played, tmp_path: Path) -> None:
+    asked = pkt(b"argument --format=tar") + pkt(b"argument main") + FLUSH
+    got = pkt(b"ACK") + FLUSH + pkt(b"\1tar") + FLUSH
+    chunks = [Chunk("x", b"git-upload-archive 'a'"), Chunk("i", asked), Chunk("o", got)]
+    on = played.on(played.state(chunks, 0))
+    player = Player(on)
+    assert not b"".join(player.receive(pkt(b"git-upload-archive /org/repo.git\0host=h\0")))
+    assert b"".join(player.receive(asked)) == got
+    assert player.over
+    player = Player(on)
+    out = b"".join(player.receive(pkt(b"git-upload-archive /org/repo.git\0host=h\0") + FLUSH))
+    assert (out, player.over) == (b"", True)
+    # No pack comes with these.
+    work = str(played.world.work)
+    played.world.at("push", "-q", str(played.world.bare), "main:a", "main:b")
+    push = ("-C", work, "push", "URL", ":a", ":b")
+    chunks = played.record(*push)
+    on = played.on(played.state(chunks, 0))
+    assert on.conversation.exchanges[0].pack is None
+    assert "[deleted]         a" in (said := played.git(on, *push)), said
+    assert "rejected" in played.git(on, *push[:-1])
+    assert on.misses == 1
+    # Whoever wants nothing has missed nothing.
+    assert "refs/heads/main" in played.git(
+        on, "-C", work, "push", "-n", "--porcelain", "URL", "main"
+    )
+    assert on.misses == 1
+
+
+def test_clients_without_multi_ack(played: Played, tmp_path: Path) -> None:
+    """One ACK is all that they get, and nothing for the batches behind it."""
+    oids = [played.world.at("rev-parse", f"main~{n}").strip().encode() for n in range(3)]
+    none = b"2" * 40
+    line = pkt(oids[0] + b" refs/heads/main\0 side-band-64k agent=x\n") + FLUSH
+    want = pkt(b"want " + oids[0] + b" side-band-64k agent=y\n") + FLUSH
+    batches = [pkt(b"have " + none + b"\n") + FLUSH, pkt(b"have " + oids[1] + b"\n") + FLUSH,
+               pkt(b"have " + oids[2] + b"\n") + FLUSH, pkt(b"done\n")]  # fmt: skip
+    answers = [pkt(b"NAK\n"), pkt(b"ACK " + oids[1] + b"\n"), b"", pkt(b"\1PACK...") + FLUSH]
+    chunks = [Chunk("x", b"git-upload-pack 'a'"), Chunk("o", line),
+              Chunk("i", want + b"".join(batches)), Chunk("o", b"".join(answers))]  # fmt: skip
+    on = played.on(played.state(chunks, 0))
+    player = Player(on)
+    ask = pkt(b"git-upload-pack /org/repo.git\0host=h\0")
+    assert b"".join(player.receive(ask + want)) == line
+    for batch, answer in zip(batches, answers, strict=True):
+        assert not player.over
+        assert b"".join(player.receive(batch)) == answer
+    assert player.over
+    # No batch stands for itself, not even where any exchange may come.
+    player = Player(played.on(played.state(chunks, 0), "pool"))
+    assert b"this was not recorded" in b"".join(player.receive(ask + want + batches[3]))
 
 
 @pytest.fixture(scope="module")
@@ -369,15 +508,15 @@ def test_the_command(clone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[s
     server = threading.Thread(target=lambda: codes.append(main(run)), daemon=True)
     server.start()
     said = err = ""
-    while "then: " not in err:
-        more = capfd.readouterr()
-        said, err = said + more.out, err + more.err
+    while server.is_alive() and ("then: " not in err or "on record" not in said):
+        told = capfd.readouterr()
+        said, err = said + told.out, err + told.err
     assert f"127.0.0.1:{port}  2 requests on record" in said
     with socket.create_connection(("127.0.0.1", port)) as sock:
         sock.sendall(pkt(b"git-upload-pack /org/repo\0host=h\0\0version=0\0"))
         answer = b""
-        while data := sock.recv(4096):
-            answer += data
+        while more := sock.recv(4096):
+            answer += more
     server.join(10)
     assert b"ERR this was not recorded: it was asked with version 2" in answer
     assert codes == [5]
