@@ -86,21 +86,18 @@ class Seat:
         self.aboard = False
 
     def board(self) -> None:
-        """Go aboard if the last request may come again. The session has nothing to send,
-        to record or to wait for; its conversation says whether it is at such a place."""
+        """A reply has left, and nothing is behind it: go aboard if the last request may
+        come again, and nothing else is to be done."""
         refrain = self._conversation.refrain()
-        if refrain is None:
-            return
         session = self._session
+        if refrain is None or not session.steady:
+            return
         relay, log = session.relay, session.log
         epoch = (*refrain.epoch, log.era)
         if epoch != self._epoch:
-            # What was learnt holds no more. Who prepares anew for each request never
-            # gets any further: going aboard would cost and bring nothing.
             self._epoch = epoch
             if self._ride is not None:
-                self._ride.forget()
-            return
+                self._ride.forget()  # what was learnt holds no more
         decision = relay.granted(refrain.text, refrain.parts)
         if decision is None:
             return

@@ -316,15 +316,12 @@ class Session:
             leg.queue(rest)
             self._gauge()
 
-    def _board(self) -> None:
-        """A reply has left, and nothing is behind it: the next request may be carried."""
+    @property
+    def steady(self) -> bool:
+        """True while it is to go on, and both legs are read and have nothing to send."""
         if self._parting or True in (*self._ended, *self._gone, *self._paused):
-            return
-        for leg in self.legs:
-            if leg is None or leg.tls is not None or leg.pending:
-                return
-        assert self._seat is not None
-        self._seat.board()
+            return False
+        return not any(leg is None or leg.tls is not None or leg.pending for leg in self.legs)
 
     def release(self, spans: list[Span]) -> None:
         """``spans`` are on record: send them."""
@@ -387,7 +384,7 @@ class Session:
         if conversation.closing or self._gone[0]:
             self._over.set()
         elif side and self._seat is not None:
-            self._board()
+            self._seat.board()
 
     def writable(self, leg: Leg) -> None:
         self.ashore()

@@ -32,7 +32,7 @@ class Traffic:
     on record as taken, and leaves later as FORWARD.
     """
 
-    __slots__ = ("_client", "_closing", "_flight", "_outbox", "_server", "_session")
+    __slots__ = ("_client", "_closing", "_epoch", "_flight", "_outbox", "_server", "_session")
 
     def __init__(
         self,
@@ -49,6 +49,7 @@ class Traffic:
         self._client = ClientLane(flight, outbox, numbers)
         self._server = ServerLane(flight, outbox, numbers, parameters)
         self._closing = False
+        self._epoch = 0
 
     def receive(self, side: Side, data: bytes) -> list[Question]:
         """Bytes of ``side`` arrived; b"" is its end. Errors: ``WireError``."""
@@ -154,6 +155,10 @@ class Traffic:
         if run is None or self._closing:
             return None
         flight.last = None  # each is looked at once
+        if flight.names.epoch != self._epoch:
+            # Who prepares anew for each request comes no further than here.
+            self._epoch = flight.names.epoch
+            return None
         client, server = self._client, self._server
         if not (flight.rested and idle(client, server)):
             return None
