@@ -334,7 +334,9 @@ class SessionLog:
             if type(items[3]) is int:
                 continue  # the HEADER of a part
             for item in items[:2:-1]:
-                if item[0] < records.EVENT:
+                if item[0] == records.COMMAND:
+                    self._uncount(item[2])
+                elif item[0] < records.EVENT:
                     span = records.read_span(list(item), 0)
                     if span.move in (Move.PASS, Move.TAKE):
                         self._arrived[span.side] = span.arrival
@@ -342,6 +344,14 @@ class SessionLog:
                         out = span.side if span.move is Move.SEND else span.side.other
                         self._left[out] = span.departure
         return True
+
+    def _uncount(self, shape: int) -> None:
+        """A command of that shape did not get written."""
+        for key, number in self._shapes.items():
+            if number == shape:
+                verdict = key[2]
+                assert isinstance(verdict, int)
+                self._verdicts[verdict] -= 1
 
     def refuse(self) -> None:
         """Take nothing more: the journal can't write."""

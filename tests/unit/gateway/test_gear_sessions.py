@@ -412,6 +412,11 @@ def test_what_comes_again_is_carried_to_the_end(masked: bool, end: str) -> None:
     assert compare(masked, 8 << 20, [*again, "slow", runs("a"), end, "reply", runs("a")]) > 30
 
 
+def test_what_a_full_disk_did_not_take_is_not_counted() -> None:
+    assert compare(False, 8 << 20, [*[runs("a")] * 6, "full", runs("a")]) == 2 * 4 + 1
+    assert compare(False, 8 << 20, [runs("a"), "full", runs("a")]) == 0
+
+
 def test_a_rule_that_looks_at_the_clock_is_asked_each_time() -> None:
     script = [runs("g")] * 6 + ["evening"] + [runs("g")] * 3 + ["leave"]
     assert compare(False, 8 << 20, script) == 0
