@@ -48,6 +48,8 @@ def about(on: Repertoire, host: str, port: int) -> list[str]:
     if tape.got.ours:
         told.append(f"{amount(tape.got.ours)} of the answers are the gateway's own: what it left "
                     "out, masked or refused is not on this side of the record")  # fmt: skip
+    if talk.missing:
+        told.append(f"what its client said is not all on record: {one_line(talk.missing)}")
     if talk.unanswered:
         told.append("its last request was never answered: not played")
     for each in talk.exchanges:

@@ -51,6 +51,8 @@ class Conversation:
     object_format: str = "sha1"
     withheld: str = ""
     """Why the greeting is not all on record."""
+    missing: str = ""
+    """Why what the client said is not."""
     unanswered: int = 0
     exchanges: list[Exchange] = field(default_factory=list)
 
@@ -77,7 +79,8 @@ def conversation(tape: Tape) -> Conversation:
             found.exchanges.append(exchange)
             if exchange.last and not exchange.request.pack:
                 break
-    if found.exchanges and answers.at < tape.got.size:
+    found.missing = tape.said.withheld(0, tape.said.size, True)
+    if found.exchanges and answers.at < tape.got.size and not found.missing:
         found.exchanges[-1].stop, found.exchanges[-1].last = tape.got.size, True
     for exchange in found.exchanges:
         exchange.withheld = tape.got.withheld(exchange.start, exchange.stop, exchange.last)
@@ -122,9 +125,8 @@ def _requests(found: Conversation) -> Iterator[tuple[Request, int]]:
                     packing = True
                     yield Request("(pack)", ()), at
     except WireError as error:
-        holes = track.holes
-        what = f"what its client said is not all on record: {holes[0][2]}" if holes else error
-        raise UnreadableError(str(what)) from error
+        if not track.holes:
+            raise UnreadableError(str(error)) from error
 
 
 class _Answers:

@@ -23,7 +23,9 @@ from protocols.wire import Mark
 from recorder.cli import main
 from recorder.commands import serve_git
 from recorder.reader import open_recording
+from recorder.replay import git_serving
 from recorder.replay.git_serving import Player, Repertoire
+from recorder.replay.messages import UnreadableError
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
 
@@ -430,6 +432,90 @@ def test_hostile_clients(clone: Path, raw: bytes) -> None:
         player.close()
 
 
+@pytest.mark.parametrize("cut", [0, HEADER + 2, HEADER + 8])
+def test_what_the_client_said_may_be_withheld_too(played: Played, tmp_path: Path, cut: int) -> None:
+    """All of a frame, a line's length, or what a line says: what was asked isn't guessed."""
+    chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"))
+
+    def hide(session: GitSession, chunk: Chunk) -> bool:
+        if chunk.way != "i" or b"command=fetch" not in chunk.raw:
+            return False
+        framed = data(Kind.DATA, chunk.raw)
+        if cut:
+            session.spans(session.legs.take(C, framed[:cut]))
+        session.spans(session.legs.take(C, framed[cut : cut + 3], Mark.SECRET) if cut
+                      else session.legs.take(C, framed, Mark.SECRET))  # fmt: skip
+        if cut:
+            session.spans(session.legs.take(C, framed[cut + 3 :]))
+        return True
+
+    whole = played.on(played.state(chunks)).conversation
+    asked = [b"".join(each.request.lines) for each in whole.exchanges]
+    state = played.state(chunks, hide=hide)
+    for number in range(2):
+        on = played.on(state, "pool")
+        first, *_ = on.conversation.exchanges
+        assert (first.start, first.stop) == (whole.exchanges[0].start, whole.exchanges[0].stop)
+        out = b"".join(Player(on).receive(pkt(ASK) + asked[number]))
+        assert on.misses == number, out
+    assert any("said is not all on record" in s for s in serve_git.about(on, "127.0.0.1", 1))
+
+
+def test_an_error_for_a_greeting_ends_it(played: Played) -> None:
+    got = pkt(b"ERR access denied (session X)") + b"more"
+    chunks = [Chunk("x", b"git-upload-pack 'a'"), Chunk("o", got)]
+    on = played.on(played.state(chunks))
+    player = Player(on)
+    assert b"".join(player.receive(pkt(ASK))) == got
+    assert player.over
+    assert not on.misses
+    with pytest.raises(UnreadableError, match="got nothing of a service"):
+        played.on(played.state(chunks[:1]))
+
+
+def test_the_last_request_may_have_no_answer(played: Played) -> None:
+    greeting = pkt(b"version 2\n") + pkt(b"ls-refs\n") + FLUSH
+    ask = pkt(b"command=ls-refs\n") + FLUSH
+    chunks = [Chunk("x", b"git-upload-pack 'a'"), Chunk("o", greeting), Chunk("i", ask)]
+    on = played.on(played.state(chunks))
+    assert on.conversation.unanswered == 1
+    assert b"nothing more is on record" in b"".join(Player(on).receive(pkt(ASK) + ask))
+    # An error is one, and ends it.
+    error = pkt(b"ERR no")
+    on = played.on(played.state([*chunks, Chunk("o", error)]))
+    player = Player(on)
+    assert b"".join(player.receive(pkt(ASK) + ask)) == greeting + error
+    assert player.over
+
+
+def test_packs_have_limits(played: Played, monkeypatch: pytest.MonkeyPatch) -> None:
+    work = str(played.world.work)
+    played.world.commit("to push")
+    push = ("-C", work, "push", "--no-thin", "URL", "main")
+    state = played.state(played.record(*push), 0)
+    again = (*push[:2], "-c", "core.compression=0", *push[2:])
+    for name, why in (("PARSED", "too long for its objects"), ("SPOOLED", "no room is left")):
+        on = played.on(state)
+        with monkeypatch.context() as patch:
+            patch.setattr(git_serving, name, 10)
+            assert why in (said := played.git(on, *again)), said
+        assert (on.misses, on.spooled) == (1, 0)
+        assert "main -> main" in played.git(on, *again)
+    exchange = on.conversation.exchanges[0]
+    assert exchange.pack is not None
+    raw = b"".join(on.conversation.tape.said.read(*exchange.pack))
+    ask = pkt(b"git-receive-pack /org/repo.git\0host=h\0") + b"".join(exchange.request.lines)
+    for bad, words in (
+        (raw + b"x", b"behind its pack"),
+        (raw[:40] + b"x" + raw[41:], b"recorder serve:"),
+    ):
+        player = Player(on)
+        assert words in b"".join(player.receive(ask + bad))
+        assert player.over
+        player.close()
+    assert on.spooled == 0
+
+
 @pytest.mark.parametrize("limit", ["IDLE", "REQUEST"])
 def test_clients_that_take_their_time(
     clone: Path, monkeypatch: pytest.MonkeyPatch, limit: str
@@ -498,8 +584,9 @@ def test_clients_without_multi_ack(played: Played, tmp_path: Path) -> None:
         assert b"".join(player.receive(batch)) == answer
     assert player.over
     # No batch stands for itself, not even where any exchange may come.
-    player = Player(played.on(played.state(chunks, 0), "pool"))
-    assert b"this was not recorded" in b"".join(player.receive(ask + want + batches[3]))
+    for batch in batches[1:]:
+        player = Player(played.on(played.state(chunks, 0), "pool"))
+        assert b"this was not recorded" in b"".join(player.receive(ask + want + batch))
 
 
 @pytest.fixture(scope="module")
