@@ -53,8 +53,13 @@ def read_rule(table: Table, known: Known) -> Rule | None:
     if name is None:
         if "id" not in table:
             table.fault(None, 'a rule needs an "id"')
-    elif name in RESERVED or not name or not name.isprintable() or len(name) > 80:
-        table.fault("id", f"\"{name}\" can't be a rule's id")
+    elif name in RESERVED:
+        words = ", ".join(sorted(RESERVED))
+        table.fault(
+            "id", f"\"{name}\" can't be a rule's id: these have a meaning of their own: {words}"
+        )
+    elif not name or not name.isprintable() or len(name) > 80:
+        table.fault("id", f"\"{name}\" can't be a rule's id: 1 to 80 printable characters")
     word = table.word("verdict", VERDICTS)
     if "verdict" not in table:
         table.fault(None, 'a rule needs a "verdict"')

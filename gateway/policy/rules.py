@@ -106,8 +106,8 @@ def render(rule: Rule, part: Part, principal: Principal, target: str) -> str:
     comes from the command is cut short and can't carry control characters."""
     pieces = rule.message
     if not pieces:
-        verb = {Verdict.BLOCK: "blocked", Verdict.HOLD: "held for approval"}.get(rule.verdict)
-        return f"{verb} by rule {rule.id}" if verb else ""
+        # That a rule blocks is told with its id, by each protocol in its own words.
+        return f"held for approval by rule {rule.id}" if rule.verdict is Verdict.HOLD else ""
     if len(pieces) == 1 and pieces[0][1] is None:
         return pieces[0][0]
     return "".join(

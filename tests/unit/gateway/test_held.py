@@ -32,6 +32,13 @@ def test_targets_and_principals(config: Path, monkeypatch: pytest.MonkeyPatch) -
     assert sorted(held_secrets(load_config(config))) == [b"of alice", b"of the database"]
 
 
+def test_whose_password_is_too_short(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROD_DB_PASSWORD", "short")
+    monkeypatch.setenv("ALICE_PASSWORD", "of alice")
+    with pytest.raises(SecretUnavailable, match=r"password of target prod-db has 5 bytes; .* 6 "):
+        held_secrets(load_config(config))
+
+
 def test_whose_password_is_missing(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROD_DB_PASSWORD", raising=False)
     monkeypatch.setenv("ALICE_PASSWORD", "of alice")

@@ -397,6 +397,11 @@ def test_messages_are_filled_in_and_made_harmless() -> None:
     assert len(decision.reason) < 400
 
 
+def test_a_block_without_a_message_leaves_its_id_to_the_protocol() -> None:
+    decision = judge(command(part()), WHO, "prod-db", load(rule("b", "block")), None)
+    assert (decision.rules, decision.reason) == (("b",), "")
+
+
 # -- laws
 
 TABLES = st.sampled_from(("public.a", "public.b", "b", "c.*", "c.d"))
