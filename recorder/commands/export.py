@@ -58,7 +58,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "pcapng: one leg's bytes as TCP, for Wireshark (without TLS, addresses made up; what is "
         "not on record is zeros, with a comment). Nothing behind masks is in these. bundle: a tar "
         "of the Log as it is, its proof from the ledger, its commands as ndjson, and how to "
-        "verify it elsewhere (exit code 3: without a proof).",
+        "verify it elsewhere (exit code 3: without a proof); without the wrapped keys, so what is "
+        "sealed stays so.",
     )
     parser.add_argument(
         "id", metavar="ID", nargs="*", help="a session's id or the start of it, a path to a Log, "

@@ -67,7 +67,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         description="Erases the session's key, which is kept beside the Log wrapped to each "
         "auditor: nobody can open its originals any more, the auditors neither. Log, chain and "
         "ledger stay as they are, and the ledger says why and when. A legal hold forbids it. "
-        "Copies that were taken away with their keys (bundles, backups) are not reached.",
+        "Copies that were taken away with their keys (backups) are not reached.",
     )
     add_id(erase)
     erase.add_argument("--reason", required=True)

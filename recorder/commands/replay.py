@@ -135,8 +135,10 @@ def run(args: argparse.Namespace) -> int:
     recording = recording_of(args)
     about = describe(recording)
     if about.protocol != ("postgres" if args.to else "git-ssh"):
-        option = "--to" if args.to else "--program"
-        complain(f"sessions of {one_line(about.protocol) or '?'} can't be replayed with {option}")
+        option, other = ("--to", "--program") if args.to else ("--program", "--to")
+        other = f" (but with {other})" if about.protocol in ("postgres", "git-ssh") else ""
+        protocol = one_line(about.protocol) or "?"
+        complain(f"sessions of {protocol} can't be replayed with {option}{other}")
         return USAGE
     try:
         opener = opener_for(args, recording)

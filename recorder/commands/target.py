@@ -54,7 +54,8 @@ class Place(NamedTuple):
             except BaseException:
                 sock.close()
                 raise
-        raise error
+        port = self.found[0][1][1] if self.found else "?"
+        raise OSError(error.errno, f"{self.host}:{port}: {error.strerror or error}")
 
 
 def look_up(host: str, port: int) -> Place:

@@ -165,6 +165,8 @@ def run(args: argparse.Namespace) -> int:
                 continue
             complain(str(error))
             report.failed(ERROR)
+        except BrokenPipeError:  # nobody reads on
+            raise
         except OSError as error:  # of the others something can be said
             complain(str(error) if isinstance(error, AwayError) else f"{name}: {error}")
             report.failed(ERROR)

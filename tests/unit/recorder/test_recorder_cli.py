@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -218,6 +219,15 @@ def test_verify_says_what_and_where(capfd: pytest.CaptureFixture[str], state: Pa
     assert run(capfd, state, "verify", "01XX")[0] == 1
     assert run(capfd, state, "list")[0] == 0
     assert run(capfd, state, "play", ULIDS[0])[0] == 3
+
+
+def test_verify_says_nothing_of_recordings_when_nobody_reads_on(state: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = [sys.executable, "-m", "recorder.cli", "--dir", str(state), "verify", "--all"]
+    done = subprocess.run(words, stdout=writer, stderr=subprocess.PIPE, timeout=60, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
 
 
 def test_names(capfd: pytest.CaptureFixture[str], state: Path) -> None:
