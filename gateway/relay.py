@@ -87,7 +87,7 @@ class Relay:
         self._unproven = False
         """SCRAM is on; that it failed is told by the session's end alone."""
         self._by_text = services.policy.reads_text
-        self._decisions: dict[str | int, tuple[tuple[Part, ...], Decision]] = {}
+        self._decisions: dict[tuple[str, int], tuple[tuple[Part, ...], Decision]] = {}
         self._masked: dict[int, Decision] = {}
         self._plans: dict[tuple[int, tuple[Column, ...]], _Planned] = {}
 
@@ -105,7 +105,7 @@ class Relay:
         return None
 
     def _command(self, command: Command) -> Answer | None:
-        known = self._decisions.get(self._meaning(command))
+        known = self._decisions.get(self._meaning(command.text, command.parts))
         decision = known[1] if known is not None else self._judge(command)
         prepare = command.phase is Phase.PREPARE
         if decision.verdict is Verdict.HOLD and not prepare:
@@ -124,14 +124,16 @@ class Relay:
             if len(self._decisions) >= CACHE:
                 self._decisions.clear()
             # The parts are kept with it: while they live, nothing else has their id.
-            self._decisions[self._meaning(command)] = (command.parts, decision)
+            meaning = self._meaning(command.text, command.parts)
+            self._decisions[meaning] = (command.parts, decision)
         return decision
 
-    def _meaning(self, command: Command) -> str | int:
+    def _meaning(self, text: str, parts: tuple[Part, ...]) -> tuple[str, int]:
         """What a decision that may be remembered depends on. Protocols hand
         out the same parts again for a text (or a text that differs only in
-        values) that they know."""
-        return command.text if self._by_text else id(command.parts)
+        values) that they know. The text alone would not do: what EXECUTE runs is
+        in its parts."""
+        return text if self._by_text else "", id(parts)
 
     def allowed(self, command: Command, decision: Decision) -> Allow:
         """The Allow for ``decision``, remembering the masks of its result."""
@@ -144,7 +146,7 @@ class Relay:
     def granted(self, text: str, parts: tuple[Part, ...]) -> Decision | None:
         """The decision that lets each command with ``text`` and ``parts`` run, whatever
         else there is to it; None where there is none, or it is none of that kind."""
-        known = self._decisions.get(text if self._by_text else id(parts))
+        known = self._decisions.get(self._meaning(text, parts))
         if known is None or known[1].verdict is not Verdict.ALLOW:
             return None
         return known[1]

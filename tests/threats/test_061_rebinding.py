@@ -188,3 +188,42 @@ def test_by_hand(preparers: Stack, marks: str, name: str) -> None:
             answers += wire.until()
         assert "42501" in [e["C"] for e in answers.errors], answers
     assert ran(marks) == before
+
+
+HELD_BY_TEXT_AS_WELL = """
+version = 1
+default = "deny"
+
+[[rule]]
+id = "all"
+on = "sql.*"
+verdict = "allow"
+
+[[rule]]
+id = "writes-wait"
+on = "sql.insert"
+verdict = "hold"
+approve = { groups = ["dba"], count = 1, ttl = "30m" }
+message = "somebody has to see it"
+
+[[rule]]
+id = "by-text"
+on = "sql.*"
+text = "never said"
+verdict = "block"
+"""
+"""A rule that looks at texts: verdicts depend on more than on what a text does."""
+
+
+def test_the_same_text_runs_something_else(started: object, pg: Server, marks: str) -> None:
+    """What may be held can be prepared: only EXECUTE asks, in the words that it had before."""
+    stack: Stack = started(pg, policy=HELD_BY_TEXT_AS_WELL)  # type: ignore[operator]
+    before = ran(marks)
+    with enter(stack, "rebinding") as wire:
+        assert wire.say(parse("s", SAFE)).kinds == "1Z"
+        assert wire.ask("EXECUTE s").kinds == "TDCZ"
+        assert wire.say(close("S", "s"), parse("s", EVIL)).kinds == "31Z"
+        said = wire.send(query("EXECUTE s")).until("NCE")
+        assert said.kinds == "N", said
+        assert "waiting for approval" in str(said)
+    assert ran(marks) == before
