@@ -196,19 +196,27 @@ class Player:
         return exchanges[at:] + exchanges[:at]
 
     def _find(self, request: Request) -> Exchange | None:
+        """The first that is the very same; else the one whose answer makes most of the haves."""
         on = self._on
         now = form(request, on.on)
+        best: tuple[Exchange, tuple[str, ...]] | None = None
         for exchange in self._candidates():
             if exchange.hidden or on.forms[exchange.number - 1] != now:
                 continue
             if exchange.behind and exchange.number != self._last + 1:
                 continue
             took = same(exchange, request, on.on)
-            if took is not None:
-                with on.lock:
-                    on.used.update(took)
-                return exchange
-        return None
+            if took is None:
+                continue
+            if best is None or not took or len(exchange.acked) > len(best[0].acked):
+                best = exchange, took
+            if not took:
+                break
+        if best is None:
+            return None
+        with on.lock:
+            on.used.update(best[1])
+        return best[0]
 
     def _answer(self) -> Iterator[bytes]:
         found = self._now

@@ -131,3 +131,4 @@ def test_a_refused_push_is_refused_again(through: Route) -> None:
     assert "no force-pushes" in done.stdout
     assert "remote rejected" in done.stdout
     assert not any(line.startswith("not on record") for line in said)
+    assert any("of the answers are the gateway's own" in line for line in said)

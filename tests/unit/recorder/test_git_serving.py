@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import random
 import shutil
 import socket
 import threading
@@ -14,12 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from recorder_git_world import Chunk, GitSession, Repositories
-from recorder_world import ULIDS, C, make_journal
+from recorder_git_world import Chunk, GitSession, Repositories, stream_of
+from recorder_world import ULIDS, C, make_journal, play_session
 
-from protocols.git.pktline import DELIM, FLUSH, pkt
+from protocols.git.pktline import DELIM, FLUSH, V2, Pkts, pkt
 from protocols.ssh.frames import HEADER, Kind, data
-from protocols.wire import Mark
+from protocols.wire import Mark, Side
 from recorder.cli import main
 from recorder.commands import serve_git
 from recorder.reader import open_recording
@@ -109,13 +110,16 @@ def played(tmp_path: Path) -> Played:
     return Played(tmp_path)
 
 
-@pytest.mark.parametrize("version", [0, 1, 2])
-def test_a_clone_is_the_recorded_one(played: Played, tmp_path: Path, version: int) -> None:
+@pytest.mark.parametrize(
+    ("version", "objects"), [(0, "sha1"), (1, "sha1"), (2, "sha1"), (0, "sha256"), (2, "sha256")]
+)
+def test_a_clone_is_the_recorded_one(tmp_path: Path, version: int, objects: str) -> None:
+    played = Played(tmp_path, objects)
     head = played.world.at("rev-parse", "main").strip()
     chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"), version=version)
     shutil.rmtree(played.world.bare)  # only the record is left
     on = played.on(played.state(chunks, version))
-    assert on.conversation.version == version
+    assert (on.conversation.version, on.conversation.object_format) == (version, objects)
     for name in ("b", "c"):
         said = played.git(on, "clone", "-q", "URL", str(tmp_path / name), version=version)
         assert played.head(tmp_path / name) == head, said
@@ -125,6 +129,9 @@ def test_a_clone_is_the_recorded_one(played: Played, tmp_path: Path, version: in
     assert "now only: " in said
     assert "'deepen 1'" in said
     assert on.misses == 1
+    if version < 2:  # the greeting is all that a listing needs
+        assert head in played.git(on, "ls-remote", "URL", version=version)
+        assert on.misses == 1
     other = 0 if version else 2
     said = played.git(on, "ls-remote", "URL", version=other)
     assert f"it was asked with version {version} of git's protocol, this is {other}" in said
@@ -140,17 +147,20 @@ def test_a_shallow_clone_and_a_fetch_with_haves(
     played.git(on, *shallow, str(tmp_path / "b"), version=version)
     assert played.head(tmp_path / "b") == played.world.at("rev-parse", "main").strip()
     # Much in between, so that it takes more than one batch of haves.
-    for name in ("c", "d", "e"):
+    for name in ("c", "e"):
         played.world.git("clone", "-q", str(played.world.bare), str(tmp_path / name))
-    for name in ("c", "d"):
-        for number in range(40):
-            played.world.git("-C", str(tmp_path / name), "commit", "-q", "--allow-empty", "-m",
-                             f"own {number}")  # fmt: skip
+    later = {"GIT_COMMITTER_DATE": "@1700009000 +0000"}  # the first that are said
+    for number in range(20):
+        own = ("commit", "-q", "--allow-empty", "-m", f"own {number}")
+        played.world.git("-C", str(tmp_path / "c"), *own, **later)
+    shutil.copytree(tmp_path / "c", tmp_path / "d")
     new = played.world.commit("new on the server")
     played.world.at("push", "-q", str(played.world.bare), "main")
     fetch = ("fetch", "-q", "URL", "main")
     chunks = played.record("-C", str(tmp_path / "c"), *fetch, version=version)
     state = played.state(chunks, version)
+    kinds = [each.request.kind for each in played.on(state).conversation.exchanges]
+    assert kinds.count("fetch" if version else "have") > 1
     for mode in ("strict", "ordered", "pool"):
         on = played.on(state, mode)
         said = played.git(on, "-C", str(tmp_path / "d"), *fetch, version=version)
@@ -516,6 +526,37 @@ def test_packs_have_limits(played: Played, monkeypatch: pytest.MonkeyPatch) -> N
     assert on.spooled == 0
 
 
+def test_whatever_a_client_says_it_gets_an_answer_or_nothing(played: Played) -> None:
+    """Bytes of real clients, damaged: no exception, and what is sent is whole lines."""
+    work = str(played.world.work)
+    fetched = played.record("clone", "-q", "URL", str(played.place / "a"))
+    played.world.commit("to push")
+    pushed = played.record("-C", work, "push", "URL", "main")
+    chosen = random.Random(5)
+    for chunks, first in ((fetched, ASK), (pushed, b"git-receive-pack /org/repo.git\0host=h\0")):
+        on = played.on(played.state(chunks, 2 if chunks is fetched else 0), "pool", "haves")
+        on.tell = lambda text: None
+        said = pkt(first) + stream_of(chunks, "i")
+        whole = 0
+        for _ in range(300):
+            raw = bytearray(said)
+            for _ in range(chosen.randrange(4)):
+                at = chosen.randrange(len(raw))
+                raw[at : at + chosen.randrange(3)] = chosen.randbytes(chosen.randrange(3))
+            player = Player(on)
+            at, out = 0, b""
+            while at < len(raw) and not player.over:
+                step = chosen.choice((1, 5, 100, 1 << 16))
+                out += b"".join(player.receive(bytes(raw[at : at + step])))
+                at += step
+            player.close()
+            assert on.spooled == 0
+            whole += bytes(raw) == said
+            for line in Pkts(Side.UPSTREAM, V2).lines(out):
+                assert line
+        assert whole > 10
+
+
 @pytest.mark.parametrize("limit", ["IDLE", "REQUEST"])
 def test_clients_that_take_their_time(
     clone: Path, monkeypatch: pytest.MonkeyPatch, limit: str
@@ -597,6 +638,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_command(clone: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--dir", str(clone), "serve", ULIDS[0], "--listen"]
+    other = make_journal(tmp_path)
+    play_session(other, ULIDS[1])
+    other.close()
+    of_postgres = ["--dir", str(tmp_path), "serve", ULIDS[1], "--listen", "127.0.0.1:0", "--exact"]
+    assert main(of_postgres) == 2
+    assert "are for git" in capfd.readouterr().err
     assert main([*words, "0.0.0.0:0"]) == 2
     assert "--to-anyone" in capfd.readouterr().err
     codes: list[int] = []
