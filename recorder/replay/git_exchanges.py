@@ -99,7 +99,7 @@ def _greet(found: Conversation, answers: _Answers) -> None:
     if first in (b"version 1", b"version 2"):
         found.version = int(first[8:])
     # The capabilities: lines of v2, or behind the first ref's NUL.
-    told = b" ".join(lines) if found.version == 2 else b"".join(
+    told = b" ".join(map(content, lines)) if found.version == 2 else b"".join(
         line.partition(b"\0")[2] for line in lines[:2])  # fmt: skip
     if re.search(rb"\bobject-format=sha256\b", told):
         found.object_format = "sha256"
