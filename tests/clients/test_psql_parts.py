@@ -87,8 +87,13 @@ def one_session(gate: Stack, kib: int, times: int) -> None:
         ask(pipes, kib, "z")
     until(lambda: gate.sessions()[0]["status"] == "closed")
     check(gate)
-    recording = open_recording(gate.state, gate.sessions()[0]["session"])
-    assert isinstance(recording, PartedLog)
+    recording = open_recording(gate.state, row["session"])
+    end = time.monotonic() + 30
+    while not isinstance(recording, PartedLog):  # its last part may be in the journal still
+        assert time.monotonic() < end
+        time.sleep(0.1)
+        recording.close()
+        recording = open_recording(gate.state, row["session"])
     assert verify.verify(recording).status == verify.OK
     assert len(recording.roots) > 4
 

@@ -126,6 +126,7 @@ def test_a_miss_in_a_transaction_fails_it(gate: Stack) -> None:
 
 
 def test_it_listens_on_loopback_only(gate: Stack) -> None:
+    gate.connect("shop").close()
     done = gate.recorder("serve", newest(gate), "--listen", "0.0.0.0:0")
     assert done.returncode == 2
     assert "--to-anyone" in done.stderr
