@@ -22,6 +22,12 @@ class Concern:
         return f"{self.source}:{self.line}: {rule}{self.message}"
 
 
+_MASKS_ALL = (
+    "lets every command through, also DROP: a mask rule permits what it is about; "
+    'on = "sql.select" is whatever reads rows'
+)
+
+
 def lint(policy: Policy) -> tuple[Concern, ...]:
     """Warnings in line order: rules that permit without ``who``, that block or
     hold without a message, that stand behind a broader rule of the same
@@ -40,6 +46,9 @@ def lint(policy: Policy) -> tuple[Concern, ...]:
         permits = rule.verdict in (Verdict.ALLOW, Verdict.MASK)
         if permits and "who" not in keys:
             warn(rule.line, rule.id, f'{rule.verdict}s for everybody: it has no "who"')
+        everything = any(action.endswith(".unparsed") for action in rule.actions)
+        if rule.verdict is Verdict.MASK and everything and "where" not in keys:
+            warn(rule.line, rule.id, _MASKS_ALL)
         if not permits and not rule.message:
             warn(rule.line, rule.id, 'has no "message": people will only see its id')
         if permits and rule.incomplete and not any(k.startswith("where") for k in keys):

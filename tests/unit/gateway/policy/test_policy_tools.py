@@ -136,6 +136,7 @@ def test_a_rule_without_a_test_is_told() -> None:
         (rule("a", "allow"), "on every object of every target"),
         (rule("a", "allow", "who.kind = 'ci'"), "change every setting"),
         (rule("a", "mask"), "masks for everybody"),
+        (rule("a", "mask"), "lets every command through"),
         (rule("b", "block"), 'no "message"'),
         ("[sets]\nx = ['a']", '2: set "x" is used nowhere'.replace("2", "3")),
         ('default = "allow"', 'default = "allow"'),
