@@ -59,7 +59,7 @@ def erase(
         line = describe(recording)
         for hold in holds(state):
             if hold.covers(line):
-                raise CanNotErase(f"{hold.id} of {hold.by}: {hold.reason}")
+                raise CanNotErase(f"it is held: {hold.id} of {hold.by}: {hold.reason}")
         if not path.exists():
             raise CanNotErase(f"there are no keys to erase ({path} is not there)")
         inbox = inbox_directory(state)

@@ -63,7 +63,7 @@ def span(text: str) -> timedelta:
     """``12h``, ``90d``, ``52w``; ``ValueError`` otherwise."""
     found = _SPAN.fullmatch(text)
     if found is None:
-        raise ValueError(f'"{text}" is no time such as "12h", "90d" or "52w"')
+        raise ValueError(f'"{text}" is no time from "1h" on, such as "12h", "90d" or "52w"')
     return timedelta(hours=int(found[1]) * _HOURS[found[2]])
 
 
@@ -117,7 +117,7 @@ def _rule(table: Mapping[str, Any], place: Place, wrong: Wrong, known: tuple[str
             if key in texts:
                 times[key] = span(texts[key])
         except ValueError as error:
-            wrong.append(((*place, key), f"is {error}"))
+            wrong.append(((*place, key), f"= {error}"))
     keep, delete_after = times.get("keep", timedelta(0)), times.get("delete_after")
     if delete_after is not None and delete_after < keep:
         wrong.append(((*place, "delete_after"), "is less than keep"))

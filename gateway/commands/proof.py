@@ -30,7 +30,10 @@ def add_proof(parser: argparse.ArgumentParser) -> None:
         help=f"file with your token or ticket, - for standard input (default: ${VARIABLE})",
     )
     group.add_argument(
-        "--name", default="", help="prove yourself as this local principal, with its password"
+        "--name",
+        default="",
+        help="prove yourself as this local principal, with its password (asked for on a terminal; "
+        "else as a token is given)",
     )
 
 
@@ -65,7 +68,10 @@ def _secret(arguments: argparse.Namespace) -> str:
     elif arguments.name and sys.stdin.isatty():
         text = getpass(f"password of {arguments.name}: ")
     else:
+        what = f"password of {arguments.name}" if arguments.name else "token or ticket"
         raise CommandError(
-            f"say who you are: set {VARIABLE} to your token or ticket, or give --token-file", 2
+            f"say who you are: set {VARIABLE} to your {what}, or give --token-file"
+            " (- is standard input)",
+            2,
         )
     return text.strip()

@@ -106,7 +106,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser.add_argument("--database", help="default: as recorded")
     parser.add_argument("--password-file", type=Path, metavar="FILE",
         help="default: the environment's PGPASSWORD")  # fmt: skip
-    parser.add_argument("--tls", choices=target.TLS_MODES, default="prefer")
+    parser.add_argument("--tls", choices=target.TLS_MODES, default="prefer",
+        help="default: prefer")  # fmt: skip
     parser.add_argument("--ca", type=Path, metavar="FILE", help="certificates to trust (PEM)")
     parser.add_argument("--pace", type=pace, default=(0.0, True), metavar="HOW",
         help="causal (default): each message when the server has answered as far as it had then; "

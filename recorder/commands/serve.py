@@ -55,7 +55,8 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     add_id(parser)
     parser.add_argument("--listen", type=where, required=True, metavar="HOST:PORT",
         help="port 0: any; the address is printed")  # fmt: skip
-    parser.add_argument("--mode", choices=_MODES, default="strict")
+    parser.add_argument("--mode", choices=_MODES, default="strict",
+        help="default: strict")  # fmt: skip
     parser.add_argument("--once", action="store_true",
         help="end with the first connection; exit code 5 after a miss")  # fmt: skip
     parser.add_argument("--to-anyone", action="store_true",
