@@ -18,6 +18,7 @@ import pytest
 from recorder_git_world import Chunk, GitSession, Repositories, stream_of
 from recorder_world import ULIDS, C, make_journal, play_session
 
+from protocols.errors import WireError
 from protocols.git.pktline import DELIM, FLUSH, V2, Pkts, pkt
 from protocols.ssh.frames import HEADER, Kind, data
 from protocols.wire import Mark, Side
@@ -25,6 +26,7 @@ from recorder.cli import main
 from recorder.commands import serve_git
 from recorder.reader import open_recording
 from recorder.replay import git_serving
+from recorder.replay.git_requests import Requests
 from recorder.replay.git_serving import Player, Repertoire
 from recorder.replay.messages import UnreadableError
 
@@ -442,7 +444,7 @@ def test_hostile_clients(clone: Path, raw: bytes) -> None:
         player.close()
 
 
-@pytest.mark.parametrize("cut", [0, HEADER + 2, HEADER + 8])
+@pytest.mark.parametrize("cut", [0, HEADER + 2, HEADER + 14])
 def test_what_the_client_said_may_be_withheld_too(played: Played, tmp_path: Path, cut: int) -> None:
     """All of a frame, a line's length, or what a line says: what was asked isn't guessed."""
     chunks = played.record("clone", "-q", "URL", str(tmp_path / "a"))
@@ -468,11 +470,28 @@ def test_what_the_client_said_may_be_withheld_too(played: Played, tmp_path: Path
         assert (first.start, first.stop) == (whole.exchanges[0].start, whole.exchanges[0].stop)
         out = b"".join(Player(on).receive(pkt(ASK) + asked[number]))
         assert on.misses == number, out
+    hidden = [each for each in on.conversation.exchanges if each.hidden]
+    assert bool(hidden) == (cut == HEADER + 14)
+    for each in hidden:  # nor is what stands in its place an answer to anything
+        on = played.on(state, "pool")
+        list(Player(on).receive(pkt(ASK) + b"".join(each.request.lines)))
+        assert on.misses == 1
     assert any("said is not all on record" in s for s in serve_git.about(on, "127.0.0.1", 1))
 
 
+def test_requests_have_an_end(clone: Path) -> None:
+    reader = Requests("fetch", 0, 1 << 20)
+    with pytest.raises(WireError, match="last word"):
+        list(reader.feed(pkt(b"want x") + FLUSH + pkt(b"done") + pkt(b"more")))
+    args = argparse.Namespace(mode="pool", exact=False, normalise=[])
+    player = Player(serve_git.repertoire(open_recording(clone, ULIDS[0]), args))
+    out = b"".join(player.receive(pkt(ASK) + pkt(b"command=fetch") + pkt(b"a" * 60_000) * 20))
+    assert b"ERR recorder serve: " in out
+    assert player.over
+
+
 def test_an_error_for_a_greeting_ends_it(played: Played) -> None:
-    got = pkt(b"ERR access denied (session X)") + b"more"
+    got = pkt(b"ERR access denied (session X)") + FLUSH + pkt(b"more")
     chunks = [Chunk("x", b"git-upload-pack 'a'"), Chunk("o", got)]
     on = played.on(played.state(chunks))
     player = Player(on)
