@@ -33,6 +33,10 @@ SOURCES = (
     "recorder/_entry.h",
     "protocols/postgres/_refrain.h",
 )
+FRUITLESS = 3
+"""Trips in a row that carry nothing before the next one waits."""
+MOST_STAY = 64
+"""Requests that it waits for at most, each of which might have been carried."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -75,7 +79,16 @@ def inner_loop(epoll: int, own: Screen | None) -> Any:
 class Seat:
     """The seat of one session. ``aboard``: the session is in it."""
 
-    __slots__ = ("_conversation", "_epoch", "_gear", "_ride", "_session", "aboard")
+    __slots__ = (
+        "_conversation",
+        "_epoch",
+        "_fruitless",
+        "_gear",
+        "_ride",
+        "_session",
+        "_stay",
+        "aboard",
+    )
 
     def __init__(self, session: Session, gear: Any) -> None:
         self._session = session
@@ -83,6 +96,8 @@ class Seat:
         self._gear = gear
         self._ride: Any = None
         self._epoch: tuple[object, ...] = ()
+        self._fruitless = 0
+        self._stay = 0
         self.aboard = False
 
     def board(self) -> None:
@@ -91,6 +106,9 @@ class Seat:
         refrain = self._conversation.refrain()
         session = self._session
         if refrain is None or not session.steady:
+            return
+        if self._stay:
+            self._stay -= 1
             return
         relay, log = session.relay, session.log
         epoch = (*refrain.epoch, log.era)
@@ -168,6 +186,14 @@ class Seat:
             masked, decision,
         ) = self._ride.leave()  # fmt: skip
         session = self._session
+        if done > 1:
+            self._fruitless = 0
+        elif not moved:
+            # A client that says something else in between each time: going aboard costs
+            # more than a request, so it is tried ever less often.
+            self._fruitless += 1
+            if self._fruitless > FRUITLESS:
+                self._stay = min(MOST_STAY, 1 << min(self._fruitless - FRUITLESS, 8))
         session.moved += moved
         session.log.take_back(seq, arrived, left, verdicts, room, places)
         if masked:

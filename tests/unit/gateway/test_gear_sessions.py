@@ -35,6 +35,7 @@ from pg_kit import (  # noqa: E402
     execute,
     f,
     parse,
+    query,
     ready,
     row,
 )
@@ -46,6 +47,7 @@ from gateway.policy.own import own_screen  # noqa: E402
 from gateway.policy.principal import Principal  # noqa: E402
 from gateway.policy.verdicts import Decision, Verdict  # noqa: E402
 from gateway.reactor import Reactor  # noqa: E402
+from gateway.seat import FRUITLESS, MOST_STAY, Seat  # noqa: E402
 from gateway.session import Session  # noqa: E402
 from gateway.world import World  # noqa: E402
 from protocols import load  # noqa: E402
@@ -446,3 +448,22 @@ def test_one_who_can_not_board_is_ended_in_order(tmp_path: Path) -> None:
     assert lane.alarms == ["crash: MemoryError"]
     assert lane.session.log.ended
     assert lane.end()[-1][0] == framing.END
+
+
+def test_one_who_never_says_the_same_twice_stays_ashore(tmp_path: Path) -> None:
+    """And who does so again is carried again."""
+    boarded: list[int] = []
+    take = Seat._take
+
+    def counted(seat: Seat, *more: Any) -> None:
+        boarded.append(1)
+        take(seat, *more)
+
+    lane = Lane(tmp_path, geared=True, masked=False, part=8 << 20)
+    other = query("select 1")
+    with patch.object(Seat, "_take", counted):
+        lane.play([runs("a"), other] * 200 + [runs("a")] * (MOST_STAY + 10))
+    # 2 + 4 + ... + 64 requests are let pass between the trips, then 64 each time.
+    assert FRUITLESS < len(boarded) < 16, len(boarded)
+    assert lane.reactor.gear.records >= 12
+    lane.end()
