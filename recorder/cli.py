@@ -98,6 +98,18 @@ def _pages(args: argparse.Namespace) -> bool:
     return (pages(args) if callable(pages) else pages) and not args.no_pager
 
 
+def _gone(args: argparse.Namespace) -> str:
+    """Of a session that was asked for and isn't there: was it deleted?"""
+    from recorder.tombstones import TombstoneError, tombstones
+
+    wanted = str(getattr(args, "id", "")).upper()
+    try:
+        gone = [s for s in tombstones(args.dir) if wanted and s.line.session.startswith(wanted)]
+    except (OSError, TombstoneError):
+        return ""
+    return f"; {gone[0].line.session} was deleted: recorder list --deleted" if gone else ""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -107,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code: int = args.do(args)
             sys.stdout.flush()
     except UnknownSessionError as error:
-        complain(str(error))
+        complain(f"{error}{_gone(args)}")
         return ERROR
     except FormatError as error:
         complain(f"the recording can't be read: {error}")

@@ -103,6 +103,9 @@ def test_deleted_and_told(capfd: pytest.CaptureFixture[str], state: Path) -> Non
     assert row["rule"].startswith("retention: ended 99 days ago")
     assert session_id(0) in run(capfd, state, "list", "--deleted")[1]
     assert session_id(0) not in run(capfd, state, "list")[1]
+    code, _, err = run(capfd, state, "show", session_id(0))
+    assert (code, f"{session_id(0)} was deleted: recorder list --deleted" in err) == (1, True)
+    assert "was deleted" not in run(capfd, state, "show", "01XX")[2]
     assert run(capfd, state, "list", "--deleted", "--text", "x")[0] == 2
     again = run(capfd, state, "prune", "--delete-after", "99d", "--yes")
     assert "deleted 0 sessions" in again[1]
