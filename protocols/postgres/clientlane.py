@@ -10,28 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from protocols.contract import (
-    Allow,
-    Answer,
-    Command,
-    Errand,
-    Part,
-    Phase,
-    Question,
-    Refuse,
-)
+from protocols.contract import Allow, Answer, Command, Errand, Part, Phase, Question, Refuse
 from protocols.errors import LimitError
 from protocols.outbox import Outbox
 from protocols.postgres.cover import Cover
 from protocols.postgres.doubts import Doubts
-from protocols.postgres.flight import (
-    EXECUTE,
-    OUR_DESCRIBE,
-    PARSE,
-    REFUSED,
-    REFUSED_QUERY,
-    Flight,
-)
+from protocols.postgres.flight import EXECUTE, OUR_DESCRIBE, PARSE, REFUSED, REFUSED_QUERY, Flight
 from protocols.postgres.frames import (
     CLIENT_KINDS,
     HEADER,
@@ -40,6 +24,7 @@ from protocols.postgres.frames import (
     TERMINATE,
     TOO_LARGE,
     broken,
+    ends,
     frame,
     read_bind,
     read_call,
@@ -67,6 +52,7 @@ from protocols.postgres.requests import (
     bound,
     function_call,
     granted,
+    told_of,
     unsettled,
 )
 from protocols.postgres.steps import expect_changes, runs_of
@@ -295,16 +281,7 @@ class ClientLane:
         """True when a Terminate waits behind the question."""
         self._join()
         self._taken = 0
-        buf = self._buf
-        at = self._next if self.asked else self._pos
-        while at + HEADER_SIZE <= len(buf):
-            kind, length = HEADER(buf, at)
-            if kind not in CLIENT_KINDS or length < 4:
-                return False
-            if kind == 88:
-                return True
-            at += 1 + int(length)
-        return False
+        return ends(self._buf, self._next if self.asked else self._pos)
 
     # Frames
 
@@ -468,7 +445,7 @@ class ClientLane:
         run = Run(next(self._numbers), intent, False, 0)
         run.runs = found
         run.parts = parts = shaded
-        context = self._context(intent, ("query",))
+        context = told_of(flight, intent, ("query",))
         return self._ask(Command(run.command, _RUN, intent.text, parts, (), context), run, nxt)
 
     def _parse(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
@@ -488,18 +465,8 @@ class ClientLane:
             return parts
         statement = Statement(parsed.name, intent, parsed.types, self._flight.names.batch)
         number = next(self._numbers)
-        return self._ask(
-            Command(
-                number,
-                _PREPARE,
-                intent.text,
-                parts,
-                (),
-                self._context(intent, statement.context),
-            ),
-            statement,
-            nxt,
-        )
+        context = told_of(self._flight, intent, statement.context)
+        return self._ask(Command(number, _PREPARE, intent.text, parts, (), context), statement, nxt)
 
     def _bind(self, buf: bytes, pos: int, nxt: int) -> Command | Errand | None:
         name, source, values = read_bind(buf, pos + 5, nxt)
@@ -539,20 +506,9 @@ class ClientLane:
         run.runs = found
         run.parts = parts = shaded
         parameters = bound(statement, values) if values else ()
-        context = self._context(intent, statement.context) if intent.hidden else statement.context
-        return self._ask(
-            Command(run.command, _RUN, intent.text, parts, parameters, context),
-            run,
-            nxt,
-        )
-
-    def _context(self, intent: Intent, context: tuple[str, ...]) -> tuple[str, ...]:
-        """A text that is not told whole does not say all that will run. A digest of what it
-        leaves out would let everybody test guesses; chance binds an approval to this very
-        message instead."""
-        if not intent.hidden:
-            return context
-        return (*context, self._flight.opening.chance(16).hex())
+        context = told_of(flight, intent, statement.context)
+        command = Command(run.command, _RUN, intent.text, parts, parameters, context)
+        return self._ask(command, run, nxt)
 
     def _call(self, buf: bytes, pos: int, nxt: int) -> Command:
         oid, values = read_call(buf, pos + 5, nxt)

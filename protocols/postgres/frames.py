@@ -49,6 +49,18 @@ def lied(message: str) -> WireError:
     return WireError(Side.UPSTREAM, message, VIOLATION)
 
 
+def ends(buf: bytes, at: int) -> bool:
+    """True when a Terminate is among the client's messages from ``at``."""
+    while at + HEADER_SIZE <= len(buf):
+        kind, length = HEADER(buf, at)
+        if kind not in CLIENT_KINDS or length < 4:
+            return False
+        if kind == 88:
+            return True
+        at += 1 + int(length)
+    return False
+
+
 def text_end(buf: bytes, at: int, end: int) -> int:
     """Where the NUL of the string that starts at ``at`` stands, before ``end``."""
     stop = buf.find(b"\0", at, end)

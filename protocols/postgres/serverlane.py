@@ -573,8 +573,7 @@ class ServerLane:
     def _notice(self, pos: int, nxt: int) -> None:
         flight = self._flight
         raw = self._buf[pos:nxt]
-        fields = read_fields(self._buf, pos + 5, nxt)
-        queue = flight.queue
+        fields, queue = read_fields(self._buf, pos + 5, nxt), flight.queue
         word = queue[0][1].word if queue and queue[0][0] in (REFUSED, REFUSED_QUERY) else b""
         if (word and word in raw) or (self._word and self._word in raw):
             self._hide(pos, nxt)
