@@ -48,6 +48,15 @@ def descriptors(number: int) -> int:
     return count
 
 
+def at_rest(number: int) -> int:
+    """``descriptors`` of a process that has just started, once there are no more of them: what
+    it opens for itself may come after it says that it is ready."""
+    found = -1
+    while found != (found := descriptors(number)):
+        time.sleep(0.5)
+    return found
+
+
 def soon(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
     """Wait until ``condition()``."""
     end = time.monotonic() + seconds

@@ -7,7 +7,7 @@ import struct
 
 import pytest
 from mock_upstream import READY, Call, MockUpstream, columns, complete, data
-from process import descriptors, pid, soon
+from process import at_rest, descriptors, pid, soon
 from stack import Stack
 from wire import TERMINATE, Wire, enter, frame, query, startup
 
@@ -38,7 +38,7 @@ def test_a_client_that_stops_at_any_byte(
 ) -> None:
     stack = before_mock
     number = pid(stack)
-    baseline = descriptors(number)
+    baseline = at_rest(number)
     still_serves(stack, mock)
     token = stack.token()
     parts = [
@@ -92,7 +92,7 @@ def test_an_upstream_that_stops_at_any_byte(
     greeting += frame("K", struct.pack(">II", 4711, 1234)) + READY
     stream = greeting + ANSWER
     token = stack.token()
-    baseline = descriptors(number)
+    baseline = at_rest(number)
     still_serves(stack, mock)
     for cut in range(0, len(stream), 1 if not broken else 5):
 

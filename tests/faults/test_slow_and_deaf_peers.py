@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from mock_upstream import NO_PASSWORD, READY, Call, MockUpstream, columns, complete, data
-from process import descriptors, idle, pid, rss, soon, watched
+from process import at_rest, descriptors, idle, pid, rss, soon, watched
 from stack import Stack
 from wire import TERMINATE, Wire, enter, frame, query, startup
 
@@ -153,7 +153,7 @@ def test_a_client_that_says_goodbye_in_the_middle_of_a_result(
     """Terminate is heard while rows still come, and then nobody takes them."""
     stack = before_mock
     mock.script = endless
-    before = descriptors(pid(stack))
+    before = at_rest(pid(stack))
     wire = enter(stack)
     wire.send(query("select endless"))
     wire.until("T")
@@ -168,7 +168,7 @@ def test_a_client_that_half_closes_gets_all_of_its_result(
     """Query, Terminate, end of stream; then it reads 24 MB, slowly at first."""
     stack = before_mock
     mock.script = long(3000)
-    before = descriptors(pid(stack))
+    before = at_rest(pid(stack))
     wire = enter(stack)
     wire.send(query("select 1"), TERMINATE)
     wire.sock.shutdown(socket.SHUT_WR)
