@@ -33,7 +33,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "bytes of one stream out of them: those on the client's leg, or with --leg upstream "
         "those on the upstream's. Bytes that are not on record (credentials; originals behind "
         "masks without the auditor's key) are left out; each place is named on stderr, and the "
-        "exit code is 3. Not to a terminal: raw bytes could act upon it.",
+        "exit code is 3. Raw bytes could act upon a terminal: to one it takes --raw.",
     )
     add_id(parser)
     parser.add_argument("--leg", choices=("client", "upstream"))
@@ -45,6 +45,7 @@ def add(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         "--stream", choices=ssh_streams.NAMES,
         help="only git's own bytes of this stream (git-ssh; instead of --side)",
     )  # fmt: skip
+    parser.add_argument("--raw", action="store_true", help="also where stdout is a terminal")
     add_keys(parser, "to open sealed originals")
     parser.set_defaults(do=run)
 
@@ -60,8 +61,8 @@ def run(args: argparse.Namespace) -> int:
         if way != args.side:
             complain(f"{args.stream} goes {way} on the {leg.name.lower()} leg")
             return USAGE
-    if sys.stdout.isatty():
-        complain("raw bytes could act upon your terminal: redirect them, to a file or through less")
+    if sys.stdout.isatty() and not args.raw:
+        complain("raw bytes could act upon your terminal: redirect them, or say --raw")
         return USAGE
     recording = recording_of(args)
     protocol = recording.header.get("protocol")

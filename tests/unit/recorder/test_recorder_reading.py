@@ -120,6 +120,8 @@ def test_raw_bytes_do_not_go_to_a_terminal(
     out, err = capfd.readouterr()
     assert not out
     assert "redirect" in err
+    main([*words, "--raw"])
+    assert "Q select 1;" in capfd.readouterr().out
 
 
 def test_diff_of_a_session_without_an_end(
