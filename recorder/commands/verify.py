@@ -161,7 +161,7 @@ def run(args: argparse.Namespace) -> int:
             judge = judging.judge()
             gone = None if judge is None else judge.gone(name)
             if gone is not None:
-                report.add(name, gone)
+                report.add(gone.session, gone)
                 continue
             complain(str(error))
             report.failed(ERROR)

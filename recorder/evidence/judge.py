@@ -218,7 +218,12 @@ class Judge:
         return entry is not None and entry.end is not None
 
     def gone(self, session: str) -> Verdict | None:
-        """The verdict about a session that has no recording, if it was one."""
+        """The verdict about a session that has no recording, if it was one: by its id, or by
+        the start of it where the whole ledger was read."""
+        if isinstance(self.watch, Watch):
+            begin = session.upper()
+            found = [name for name in self.watch.sessions if name.upper().startswith(begin)]
+            session = found[0] if len(found) == 1 else session
         return self._gone(session) if self.watch.entry(session) is not None else None
 
     def _gone(self, session: str) -> Verdict:

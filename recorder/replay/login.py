@@ -92,7 +92,9 @@ class Entry:
             if "asks for cleartext" in self._login.refusal.reason:
                 raise Refused("the server asks for the password in clear: give --tls require")
             said = f" ({self._login.quoted})" if self._login.quoted else ""
-            raise Refused(self._login.refusal.reason + said)
+            # The login is the gateway's code; here the credential is whoever replays it's.
+            why = self._login.refusal.reason.replace("the gateway's credential", "the credential")
+            raise Refused(why.replace("the upstream", "the server") + said)
 
     @property
     def done(self) -> bool:

@@ -95,6 +95,15 @@ def test_a_removed_session_is_named(state: Path) -> None:
     assert verify(state, NAMES[1])[0] == 4
 
 
+def test_the_start_of_an_id_names_what_is_gone(tmp_path: Path) -> None:
+    names = ["01K5P0M4C00000000000000000", "01M5P0M4C00000000000000000"]
+    record(tmp_path, names)
+    path_of(tmp_path, names[1]).unlink()
+    code, found = verify(tmp_path, "01m5")
+    assert (code, found[names[1]]["status"]) == (4, "TAMPERED")
+    assert verify(tmp_path, "01M6") == (1, {})
+
+
 def test_a_deletion_by_policy_is_none(state: Path) -> None:
     hand_over(inbox_directory(state), [deletion_leaf(NAMES[1], bytes(32), "kept for 30 days")])
     path_of(state, NAMES[1]).unlink()
