@@ -30,7 +30,7 @@ class Straight(Alone):
     """A prepared -S transaction through a real session between dry legs."""
 
     name = "straight"
-    about = "straight gear, no sockets: one prepared -S transaction, by stage"
+    about = "straight gear without its inner loop, no sockets: a prepared -S transaction, by stage"
     metrics = (
         Metric("total", "µs/tx", "less"),
         *(Metric(stage, "µs/tx", "less") for stage in STAGES),
