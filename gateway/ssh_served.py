@@ -101,26 +101,19 @@ class ServedConnection(Connection):
         elif self._parting:
             if self._session is not None:
                 self._session.close()
-            self._linger(LINGER_SECONDS)
+            self._linger(LINGER_SECONDS, 1.0, PARTING_SECONDS)
         else:
-            self._drop(DROP_SECONDS)
+            self._linger(DROP_SECONDS, _GLANCE, _GLANCE)
 
-    def _drop(self, left: float) -> None:
-        """Hang up when the client has taken what is owed to it, or in ``left`` seconds. Never
-        in the same moment: OpenSSH's client forgets what it has read when the end is there."""
-        if left > 0 and (self._owed() or left == DROP_SECONDS):
-            self.home.loop.call_later(_GLANCE, lambda: self._drop(left - _GLANCE))
+    def _linger(self, left: float, every: float, moment: float) -> None:
+        """Hang up when the client has taken what is owed to it (looked at ``every`` so many
+        seconds) and had a ``moment``, or in ``left`` seconds. One who was told that it is over
+        may leave by itself in that moment; and OpenSSH's client forgets what it has read when
+        the end is there at once. The session is over: nobody counts this connection any more."""
+        if left > moment and self._owed():
+            self.home.loop.call_later(every, lambda: self._linger(left - every, every, moment))
         else:
-            cast(Any, self).abort()
-
-    def _linger(self, left: float) -> None:
-        """Hang up when the client has taken what it was told and had a moment to leave
-        by itself, or in ``left`` seconds. The session is over: nobody counts this
-        connection any more."""
-        if left > PARTING_SECONDS and self._owed():
-            self.home.loop.call_later(1.0, lambda: self._linger(left - 1))
-        else:
-            self.home.loop.call_later(min(left, PARTING_SECONDS), cast(Any, self).abort)
+            self.home.loop.call_later(min(left, moment), cast(Any, self).abort)
 
     def _owed(self) -> bool:
         """Bytes wait for the client, here or in the kernel."""
