@@ -6,15 +6,7 @@ from collections.abc import Callable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from protocols.contract import (
-    Answer,
-    Destination,
-    Destined,
-    Opening,
-    Question,
-    Refuse,
-    Talk,
-)
+from protocols.contract import Answer, Destination, Destined, Opening, Question, Refuse, Talk
 from protocols.errors import WireError
 from protocols.outbox import Numbers, Outbox
 from protocols.postgres.errands import Canceller

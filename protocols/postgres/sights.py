@@ -77,20 +77,16 @@ class Sights:
         """True when the COPY that ``run`` is at has been asked about."""
         return self._copied == (run, run.done)
 
-    def clear(self, run: Run) -> bool:
-        """True when rows of ``run``, a portal, would be shown without asking."""
+    def clear(self, run: Run, place: int = 0) -> bool:
+        """True when rows of ``run`` (of the statement at ``place``; of a portal there is
+        one) would be shown without asking."""
         known = self._clear.get(id(run.parts))
-        return known is not None and known[0] is run.parts and known[1] == self._scene(run, 0)
+        return known is not None and known[0] is run.parts and known[1] == self._scene(run, place)
 
     def rows(self, run: Run) -> list[Question]:
         """The first row of ``run`` has come. No questions: ``run.sight`` is
         known now."""
-        known = self._clear.get(id(run.parts))
-        if (
-            known is not None
-            and known[0] is run.parts
-            and known[1] == self._scene(run, self._place(run))
-        ):
+        if self.clear(run, self._place(run)):
             run.sight = OPEN
             return []
         self._run = run
