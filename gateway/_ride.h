@@ -106,10 +106,9 @@ static void ride_forget(Ride *self)
     self->current = NULL;
 }
 
-static int ride_clear(Ride *self)
+/* Lets go of what is held while aboard. */
+static void ride_let_go(Ride *self)
 {
-    ride_forget(self);
-    Py_CLEAR(self->gear);
     Py_CLEAR(self->rider);
     Py_CLEAR(self->log);
     Py_CLEAR(self->decision);
@@ -118,6 +117,13 @@ static int ride_clear(Ride *self)
         Py_CLEAR(self->keys[i]);
         Py_CLEAR(self->values[i]);
     }
+}
+
+static int ride_clear(Ride *self)
+{
+    ride_forget(self);
+    Py_CLEAR(self->gear);
+    ride_let_go(self);
     return 0;
 }
 
@@ -263,14 +269,7 @@ static PyObject *ride_leave(Ride *self, PyObject *ignored)
     self->aboard = 0;
     self->current = NULL;
     self->gear->rides[self->fds[0]] = self->gear->rides[self->fds[1]] = NULL;
-    Py_CLEAR(self->rider);
-    Py_CLEAR(self->log);
-    Py_CLEAR(self->decision);
-    Py_CLEAR(self->watched);
-    for (int i = 0; i < WATCHED; i++) {
-        Py_CLEAR(self->keys[i]);
-        Py_CLEAR(self->values[i]);
-    }
+    ride_let_go(self);
     PyMem_Free(self->request);
     PyMem_Free(self->places);
     self->request = NULL;
