@@ -17,6 +17,7 @@ from recorder.commands.opening import (
     add_id,
     complain,
     recording_of,
+    told_end,
 )
 from recorder.errors import FormatError, MissingKeyError
 from recorder.render import one_line
@@ -95,7 +96,4 @@ def run(args: argparse.Namespace) -> int:
         complain(f"the recording breaks here: {error}")
         return INCOMPLETE if error.torn else DAMAGED
     sys.stdout.buffer.flush()
-    if recording.end is None or recording.end.status == "recovered":
-        complain("the session has no regular end: there may have been more")
-        return INCOMPLETE
-    return code
+    return told_end(recording.end) or code

@@ -8,7 +8,15 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from protocols.wire import Side
-from recorder.commands.opening import DAMAGED, INCOMPLETE, OK, add_json, complain, recording_of
+from recorder.commands.opening import (
+    DAMAGED,
+    INCOMPLETE,
+    OK,
+    add_json,
+    complain,
+    recording_of,
+    told_end,
+)
 from recorder.commands.replay import DIVERGED
 from recorder.errors import FormatError
 from recorder.reader import Recording, decoded
@@ -79,10 +87,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.json:
         out.line("no difference")
     for recording in (a, b):
-        if recording.end is None or recording.end.status == "recovered":
-            session = one_line(str(recording.header["session"]))
-            complain(f"{session}: has no regular end: there may have been more")
-            code = INCOMPLETE
+        session = one_line(str(recording.header["session"]))
+        code = told_end(recording.end, f"{session}:") or code
     return code
 
 

@@ -25,6 +25,7 @@ from recorder.commands.opening import (
     USAGE,
     complain,
     recording_of,
+    told_end,
 )
 from recorder.commands.pacing import Keyboard, Pace
 from recorder.commands.play import perform
@@ -177,9 +178,8 @@ def _told(
     end = recording.peek_end()
     if end is None and isinstance(recording, LiveSession) and not args.id:
         complain(f"{session}: still open: what it did so far")
-    elif end is None or end.status == "recovered":
-        complain(f"{session}: has no regular end: there may have been more")
-        args.worst = max(args.worst, INCOMPLETE)
+    else:
+        args.worst = max(args.worst, told_end(end, f"{session}:"))
 
 
 def _ndjson(recording: Recording) -> Iterator[bytes]:
@@ -204,11 +204,7 @@ def _write(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int
     if args.format == "bundle" and not args.proven:
         complain("the ledger proves nothing of this session: the bundle verifies unanchored only")
         return INCOMPLETE
-    end = recording.peek_end()
-    if end is None or end.status == "recovered":
-        complain("the session has no regular end: there may have been more")
-        return INCOMPLETE
-    return OK
+    return told_end(recording.peek_end())
 
 
 def _asciicast(args: argparse.Namespace, recording: Recording, out: BinaryIO) -> int:

@@ -17,6 +17,7 @@ from recorder.index import answer
 from recorder.index.content import DamagedIndex
 from recorder.index.database import DatabaseTrouble
 from recorder.index.tables import Kept
+from recorder.log_reader import End
 from recorder.reader import Recording, open_recording
 from recorder.recordings import AbsentError, Recordings, RecordingsError, recordings_store
 from recorder.render import safe
@@ -120,6 +121,14 @@ def _copy(store: Recordings, place: Path, folder: Path) -> None:
     except RecordingsError:
         path.unlink()
         raise
+
+
+def told_end(end: End | None, who: str = "the session") -> int:
+    """The exit code of what was read to ``end``; says so where that is no regular one."""
+    if end is not None and end.status != "recovered":
+        return OK
+    complain(f"{who} has no regular end: there may have been more")
+    return INCOMPLETE
 
 
 def complain(text: str) -> None:
