@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Generator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from recorder.away import Away, away_of, note_of, put_note
 from recorder.catalog import Line
@@ -35,10 +36,16 @@ Notice = Callable[[str], None]
 
 def copied_to(state: Path) -> str:
     """The URL of the store that ``state`` was copied to last; "" if to none that is known."""
+    return str(_cached(state).get("store", ""))
+
+
+def _cached(state: Path) -> dict[str, Any]:
+    """``store``, and ``days`` that it has whole; nothing where it can't be read."""
     try:
-        return str(json.loads((state / CACHE).read_bytes())["store"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return ""
+        told = json.loads((state / CACHE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return told if isinstance(told, dict) else {}
 
 
 class Uploading:
@@ -110,11 +117,11 @@ class Uploading:
         self._notice(why)
 
     def _done(self) -> dict[str, int]:
+        told = _cached(self._state)
         try:
-            told = json.loads((self._state / CACHE).read_bytes())
             days = told["days"] if told["store"] == self._store.url else {}
             return {str(day): int(changed) for day, changed in days.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return {}
 
     def _note(self, days: dict[str, int]) -> None:

@@ -141,7 +141,8 @@ def check_anchor(
 ) -> tuple[list[Anchor], list[str]]:
     """What anchors the checkpoint ``note`` (whose bytes are ``raw``), and why
     the rest does not."""
-    size = parse_checkpoint(note.text).size
+    said = parse_checkpoint(note.text)
+    size = said.size
     found: list[Anchor] = []
     doubts: list[str] = []
     if cosignatures is not None:
@@ -165,8 +166,7 @@ def check_anchor(
                 found.append(Anchor(size, token.at, f"time-stamping authority {token.signer}"))
             except TokenError as error:
                 doubts.append(f"its time stamp: {error}")
-    at = parse_checkpoint(note.text).at
-    doubts += [f"{ahead(at, seen.at)}, says {seen.by}" for seen in found if ahead(at, seen.at)]
+    doubts += [f"{told}, says {by}" for _, at, by in found if (told := ahead(said.at, at))]
     return found, doubts
 
 
