@@ -179,16 +179,6 @@ repositories = ["org/*"]
 
     # -- approvals --------------------------------------------------------
 
-    def held(self, seconds: float = 20.0) -> dict[str, Any]:
-        """The one command that waits."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
-            if found := self.approvals():
-                assert len(found) == 1, found
-                return found[0]
-            time.sleep(0.1)
-        raise AssertionError("nothing was held")
-
     def lead(self, subject: str = "dana", **claims: object) -> str:
         """A token of a person who may approve."""
         return self.people.token(subject, **{"groups": ["leads"], **claims})

@@ -147,6 +147,16 @@ class Serving:
         words = "approvals", "list", "--json", "-c", str(self.config_file), *more
         return _lines((0,), gateway_main, *words)
 
+    def held(self, seconds: float = 20.0) -> dict[str, Any]:
+        """The one command that waits."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if found := self.approvals():
+                assert len(found) == 1, found
+                return found[0]
+            time.sleep(0.05)
+        raise AssertionError("nothing was held")
+
 
 def _lines(
     codes: tuple[int, ...], main: Callable[[Sequence[str]], int], *words: str

@@ -10,30 +10,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from git_stack import GitStack, Route
+from git_stack import ALLOW_GIT, GitStack, Route
 from test_replay_git import recorded, seeded
 
 from gateway.demo.ssh_server import SshServer
 
 pytestmark = [pytest.mark.clients, pytest.mark.xdist_group("replay")]
 
-POLICY = """
-version = 1
-default = "deny"
-
+POLICY = f"""{ALLOW_GIT}
 [[rule]]
 id = "no-force"
 on = "git.push"
-where = { update = "force" }
+where = {{ update = "force" }}
 verdict = "block"
 message = "no force-pushes"
-
-[[rule]]
-id = "all"
-on = "git.*"
-incomplete = true
-verdict = "allow"
-message = "everything"
 """
 
 

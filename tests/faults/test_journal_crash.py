@@ -6,14 +6,13 @@ import contextlib
 import os
 import random
 import shutil
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from journal_victim import expected, name
+from victims import killed
 
 from protocols.wire import Side
 from recorder import verify
@@ -28,30 +27,11 @@ from recorder.segment import BALLAST, segment_numbers
 from recorder.streams import Hop, Streams
 
 VICTIM = Path(__file__).with_name("journal_victim.py")
-ROOT = Path(__file__).parents[2]
 
 
 def one_life(state: Path, first: int, seconds: float, *mode: str) -> dict[int, tuple[int, ...]]:
     """Run the victim, kill it, and return what it acknowledged."""
-    child = subprocess.Popen(
-        [sys.executable, str(VICTIM), str(state), str(first), *mode],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert child.stdout is not None
-    assert child.stdout.readline() == b"ready\n"
-    # The pipe is drained meanwhile, so that the victim never waits for us.
-    os.set_blocking(child.stdout.fileno(), False)
-    said = b""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        said += child.stdout.read() or b""
-        time.sleep(0.001)
-    child.kill()
-    child.wait()
-    os.set_blocking(child.stdout.fileno(), True)
-    said += child.stdout.read()
-    child.stdout.close()
+    said = killed(VICTIM, state, first, *mode, after=seconds)
     acked: dict[int, tuple[int, ...]] = {}
     for line in said.split(b"\n")[:-1]:
         session, *rest = (int(word) for word in line.split())

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mounts import mounted, tmpfs
 
 from protocols.wire import Mark, Move, Side, Span
 from recorder import verify
@@ -21,18 +22,8 @@ from recorder.segment import BALLAST
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small tmpfs")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(mount)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"can't mount a tmpfs here: {done.stderr.strip()}")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
+    with mounted(tmp_path / "disk", *tmpfs("4m")) as disk:
+        yield disk
 
 
 def journal_at(state: Path, sealer: bool = False) -> Journal:

@@ -6,16 +6,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import random
-import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ledger_victim import EVIDENCE, open_journal
+from victims import killed
 
 from gateway.notary import Notary
 from gateway.world import World
@@ -29,7 +26,6 @@ from recorder.reader import every_log
 from recorder.state import session_of
 
 VICTIM = Path(__file__).with_name("ledger_victim.py")
-ROOT = Path(__file__).parents[2]
 
 
 class Seen:
@@ -49,36 +45,15 @@ class Seen:
                 assert self.checkpoints.setdefault(size, root) == root, "two roots of one size"
             elif what == "fault":
                 self.faults.append(" ".join(words))
-            elif what != "ready":
+            else:
                 (self.begun if what == "begun" else self.ended).add(words[0])
 
 
 def one_life(state: Path, life: int, seconds: float, seen: Seen) -> None:
     """Run the victim, kill it, and note what it said. Every other life has first got as far as
     a checkpoint and a session's end, however slow the machine is."""
-    child = subprocess.Popen(
-        [sys.executable, str(VICTIM), str(state), str(life)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert child.stdout is not None
-    said = child.stdout.readline()
-    assert said == b"ready\n"
-    os.set_blocking(child.stdout.fileno(), False)
-    latest = time.monotonic() + 60
-    while life % 2 == 0 and not (b"checkpoint" in said and b"ended" in said):
-        assert time.monotonic() < latest
-        said += child.stdout.read() or b""
-        time.sleep(0.001)
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        said += child.stdout.read() or b""
-        time.sleep(0.001)
-    child.kill()
-    child.wait()
-    os.set_blocking(child.stdout.fileno(), True)
-    said += child.stdout.read()
-    child.stdout.close()
+    far = (lambda said: b"checkpoint" in said and b"ended" in said) if life % 2 == 0 else None
+    said = killed(VICTIM, state, life, after=seconds, enough=far)
     seen.hear(said)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from mock_upstream import NO_PASSWORD, MockUpstream
+from mounts import mounted, tmpfs
 from process import pid
 from stack import Stack
 from test_091_forward_before_durable import recorded, unrecorded, upstream
@@ -41,11 +42,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(params=["tmpfs", "ext4"])
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
     """32 MB."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small disk")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", str(mount)]
+    options = tmpfs("32m")
     if request.param == "ext4":
         image = tmp_path / "image"
         image.touch()
@@ -53,14 +50,9 @@ def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
         made = subprocess.run(["mkfs.ext4", "-q", str(image)], capture_output=True, check=False)
         if made.returncode:
             pytest.skip("no mkfs.ext4")
-        command = ["mount", "-o", "loop", str(image), str(mount)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"can't mount {request.param}: {done.stderr.strip()}")
-    try:
+        options = ["-o", "loop", str(image)]
+    with mounted(tmp_path / "disk", *options) as mount:
         yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
 
 
 def fill(disk: Path) -> Path:

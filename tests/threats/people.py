@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -41,13 +40,7 @@ def approvals(stack: Stack, *, everything: bool = False) -> list[dict[str, Any]]
 
 def held(stack: Stack, seconds: float = 15.0) -> dict[str, Any]:
     """The one command that waits."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if found := approvals(stack):
-            assert len(found) == 1, found
-            return found[0]
-        time.sleep(0.05)
-    raise AssertionError("nothing was held")
+    return stack.held(seconds)
 
 
 def decide(

@@ -8,12 +8,12 @@ look at the journal's state in ``Relay._greeted`` alone can go: opening a Log fa
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from mounts import mounted, tmpfs
 from stack import Stack
 from wire import Wire, await_true, enter, query
 
@@ -22,20 +22,8 @@ from gateway.demo.postgres import Server
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    if os.geteuid() != 0:
-        pytest.skip("needs root, to mount a small tmpfs")
-    mount = tmp_path / "disk"
-    mount.mkdir()
-    done = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=96m", "tmpfs", str(mount)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        pytest.skip(f"can't mount a tmpfs here: {done.stderr.strip()}")
-    try:
-        yield mount
-    finally:
-        subprocess.run(["umount", "-l", str(mount)], check=True)
+    with mounted(tmp_path / "disk", *tmpfs("96m")) as disk:
+        yield disk
 
 
 def fill(disk: Path, leave: int) -> Path:

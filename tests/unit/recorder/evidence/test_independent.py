@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import random
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -56,9 +57,8 @@ def test_it_reads_parts() -> None:
             second.read_parts(wrong)
 
 
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    state = tmp_path_factory.mktemp("base")
+def in_two_epochs(state: Path, record: Callable[[Path, list[str]], None]) -> Path:
+    """Sessions by ``record``, the last of them in the ledger's second epoch."""
     record(state, NAMES[:2])
     ledger = Ledger(ledger_directory(state), lambda: 4_000_000_000_000_000_000)
     ledger.rotate()
@@ -66,6 +66,11 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger.close()
     record(state, NAMES[2:])
     return state
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return in_two_epochs(tmp_path_factory.mktemp("base"), record)
 
 
 def both(state: Path, trust: Path) -> bool:

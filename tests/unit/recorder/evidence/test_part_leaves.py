@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_independent import both
+from test_independent import both, in_two_epochs
 from test_verify_evidence import NAMES, verify
 
 from gateway.config_evidence import EvidenceConfig
@@ -22,7 +22,6 @@ from recorder.cli import main
 from recorder.evidence import independent_verifier as second
 from recorder.evidence.facts import facts_of
 from recorder.evidence.inbox import ledger_directory
-from recorder.evidence.ledger import Ledger
 from recorder.evidence.watch import Watch
 from recorder.journal import Journal
 from recorder.parted import files_of
@@ -68,14 +67,7 @@ def files(state: Path, name: str) -> list[Path]:
 
 @pytest.fixture(scope="module")
 def recorded(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    state = tmp_path_factory.mktemp("parts")
-    record(state, NAMES[:2])
-    ledger = Ledger(ledger_directory(state), lambda: 4_000_000_000_000_000_000)
-    ledger.rotate()
-    ledger.heartbeat()
-    ledger.close()
-    record(state, NAMES[2:])
-    return state
+    return in_two_epochs(tmp_path_factory.mktemp("parts"), record)
 
 
 @pytest.fixture
