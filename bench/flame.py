@@ -29,7 +29,7 @@ PARTS: Mapping[str, tuple[str, str]] = {
 OURS = ("protocols", "gateway", "recorder", "bench")
 WAITING = (
     "PyThread_acquire_lock_timed", "take_gil", "_queue_SimpleQueue_get", "pthread_cond_timedwait",
-    "EpollIOManager.get_events", "get_events (trio",
+    "EpollIOManager.get_events", "get_events (trio", "EpollSelector.select", "time_sleep",
 )  # fmt: skip
 
 
@@ -81,7 +81,7 @@ def part(name: str) -> str:
 
 
 def at_work(stacks: Mapping[str, int]) -> Counter[str]:
-    """Without those that wait (for a lock, or trio for events), which a sampler
+    """Without those that wait (for a lock, a moment, or a loop for events), which a sampler
     that reads native frames can't always tell from work, and without the
     nameless frames that a thread begins with."""
     found: Counter[str] = Counter()
