@@ -121,6 +121,8 @@ def gateways(
 
     yield start
     try:
+        for stack in (*made, *others):
+            stack.ask_to_stop()
         for stack in made:
             audit(stack)
     finally:
@@ -170,6 +172,8 @@ def git_gateways(
 
     yield start
     try:
+        for stack, _ in made:
+            stack.ask_to_stop()
         for stack, incomplete in made:
             verify(stack, incomplete=incomplete)
     finally:

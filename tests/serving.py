@@ -40,6 +40,7 @@ class Serving:
         self.workers = workers
         self.more = more
         self.process: subprocess.Popen[bytes] | None = None
+        self._asked = False
         self.policy_file = folder / "policy.toml"
         self.config_file = folder / "gateway.toml"
         self.log = folder / "gateway.log"
@@ -48,6 +49,7 @@ class Serving:
 
     def start(self) -> Self:
         already = self.output().count("gateway: ready")
+        self._asked = False
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [
@@ -78,12 +80,20 @@ class Serving:
         """What the gateway printed."""
         return self.log.read_text(errors="backslashreplace") if self.log.exists() else ""
 
+    def ask_to_stop(self) -> None:
+        """Begin what ``stop`` ends: several gateways then stop side by side."""
+        if self.process is not None and self.process.poll() is None and not self._asked:
+            self.process.send_signal(signal.SIGTERM)
+            self._asked = True
+
     def stop(self, number: int = signal.SIGTERM) -> None:
         process, self.process = self.process, None
         if process is None:
             return
         if process.poll() is None:
-            process.send_signal(number)
+            # A second SIGTERM would cut a drain short.
+            if number != signal.SIGTERM or not self._asked:
+                process.send_signal(number)
             try:
                 process.wait(10)
             except subprocess.TimeoutExpired:

@@ -86,6 +86,8 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     yield start
     try:
         for stack in made:
+            stack.ask_to_stop()
+        for stack in made:
             audit(stack)
     finally:
         for stack in made:
@@ -161,6 +163,8 @@ def attacks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., 
     try:
         yield start
         for stack in stacks:
+            stack.ask_to_stop()
+        for stack in stacks:
             verify(stack)
     finally:
         for stack in stacks:
@@ -188,6 +192,8 @@ def doors(
 
     try:
         yield start
+        for door in made:
+            door.stack.ask_to_stop()
         for door in made:
             verify(door.stack)
     finally:
