@@ -34,13 +34,16 @@ _RANGES: Final = (
 
 
 def _lengths() -> list[tuple[int, ...]]:
-    table: list[set[int]] = [set() for _ in range(10_000)]
+    table: list[tuple[int, ...]] = [()] * 10_000
     for first, last, lengths in _RANGES:
         low = int(first.ljust(4, "0"))
-        high = int(last.ljust(4, "9"))
-        for prefix in range(low, high + 1):
-            table[prefix].update(lengths)
-    return [tuple(sorted(entry, reverse=True)) for entry in table]
+        high = int(last.ljust(4, "9")) + 1
+        # Few lengths stand beside each other in a range: each kind is joined once.
+        joined = {
+            old: tuple(sorted({*old, *lengths}, reverse=True)) for old in set(table[low:high])
+        }
+        table[low:high] = [joined[old] for old in table[low:high]]
+    return table
 
 
 _LENGTHS: Final = _lengths()
