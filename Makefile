@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 # What a build may depend on; setup.py itself looks whether anything of it changed.
-COMPILED := setup.py $(wildcard protocols/*.py protocols/*/*.[pch]* recorder/*.py gateway/*.py)
+COMPILED := setup.py $(wildcard $(foreach folder,protocols protocols/* recorder gateway,$(folder)/*.py $(folder)/*.[ch]))
 
 .PHONY: help demo test deep lint bench smoke clean lock tools
 

@@ -1,9 +1,8 @@
 """The optional compiled parts; everything else is in pyproject.toml.
 
-Three of them, all optional: the row loops in C (``protocols/postgres/_rowloop.c``),
-the straight gear's inner loop in C (``gateway/_gear.c``), and the hot path,
-compiled from its own Python source by mypyc (the modules that
-``protocols/compiled.py`` names). Whatever is missing or fails, one line says so
+All of them optional, and named by ``protocols/compiled.py``: extension modules in C
+(masks, the loops over rows, the straight gear's inner loop), and the hot path,
+compiled from its own Python source by mypyc. Whatever is missing or fails, one line says so
 and the install goes on in plain Python. ``WIREWARDEN_PURE=1`` asks for that.
 ``gateway --version`` tells which it is.
 """
@@ -18,7 +17,6 @@ import subprocess
 import sys
 import sysconfig
 from collections.abc import Iterator
-from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -29,7 +27,6 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 HOT = SimpleNamespace(**runpy.run_path(str(ROOT / "protocols" / "compiled.py")))
 PACKAGES = ("gateway", "protocols", "recorder")
-GEAR = ["gateway/_gear.c", "gateway/_ride.h", "recorder/_entry.h", "protocols/postgres/_refrain.h"]
 PURE = bool(os.environ.get(HOT.SWITCH))
 
 COMPILE = """
@@ -51,10 +48,11 @@ setup(
 
 
 class Build(build_ext):
-    """The row loops as setuptools does it, then the hot path, all or nothing."""
+    """The parts in C as setuptools does it, then the hot path, all or nothing."""
 
     def run(self) -> None:
-        super().run()
+        if not PURE:
+            super().run()
         root = ROOT if self.inplace else Path(self.build_lib)
         if not PURE and not HOT.fault(root):
             return
@@ -158,31 +156,18 @@ def clear(root: Path) -> None:
                 path.unlink()
 
 
-def gear_digest() -> str:
-    """As ``gateway.seat`` works it out: a build that is older than its sources isn't run."""
-    whole = blake2b(digest_size=16)
-    for name in GEAR:
-        whole.update((ROOT / name).read_bytes())
-    return whole.hexdigest()
-
-
 setup(
     cmdclass={"build_ext": Build},
     ext_modules=[
         Extension(
-            "protocols.postgres._rowloop",
-            ["protocols/postgres/_rowloop.c"],
-            depends=["protocols/postgres/_out.h"],
+            name,
+            [paths[0]],
+            # A build that is older than its sources isn't run: it says what it was built from.
+            depends=list(paths),
+            define_macros=[("SOURCES", f'"{HOT.sources_digest(name)}"')],
             extra_compile_args=["-O3", "-Wall", "-Wextra"],
             optional=True,
-        ),
-        Extension(
-            "gateway._gear",
-            ["gateway/_gear.c"],
-            depends=GEAR,
-            define_macros=[("SOURCES", f'"{gear_digest()}"')],
-            extra_compile_args=["-O3", "-Wall", "-Wextra"],
-            optional=True,
-        ),
+        )
+        for name, paths in HOT.PARTS.items()
     ],
 )

@@ -32,6 +32,14 @@ EPILOG = (
 )
 
 
+class Version(argparse.Action):
+    """Says which version it is and how it was built, and looks that up only then."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: object) -> None:
+        print(f"wirewarden {version('wirewarden')} ({compiled.told()})")
+        parser.exit()
+
+
 def parser(only: str = "") -> argparse.ArgumentParser:
     """The command line: whole, or with just the command ``only``, which saves
     importing what the others need."""
@@ -41,8 +49,7 @@ def parser(only: str = "") -> argparse.ArgumentParser:
         "what agents and CI do to production.",
         epilog=EPILOG,
     )
-    built = f"wirewarden {version('wirewarden')} ({compiled.state()})"
-    top.add_argument("--version", action="version", version=built)
+    top.add_argument("--version", action=Version, nargs=0, help="say what this is, and how built")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in (only,) if only in COMMANDS else COMMANDS:
         import_module(f"gateway.commands.{name.replace('-', '_')}").add(commands)

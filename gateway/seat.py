@@ -12,14 +12,11 @@ the session does all that itself, which is what the loop is measured by.
 
 from __future__ import annotations
 
-import os
-from hashlib import blake2b
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from gateway.policy.verdicts import Decision
 from gateway.world import World
-from protocols.compiled import SWITCH
+from protocols.compiled import part
 from protocols.contract import Phase, Screen
 from protocols.recurring import Recurring, Refrain
 from recorder.session_log import Lent
@@ -27,45 +24,11 @@ from recorder.session_log import Lent
 if TYPE_CHECKING:
     from gateway.session import Session
 
-SOURCES = (
-    "gateway/_gear.c",
-    "gateway/_ride.h",
-    "recorder/_entry.h",
-    "protocols/postgres/_refrain.h",
-)
 FRUITLESS = 3
 """Trips in a row that carry nothing before the next one waits."""
 MOST_STAY = 64
 """Requests that it waits for at most, each of which might have been carried."""
-_ROOT = Path(__file__).resolve().parent.parent
-
-
-def digest(root: Path = _ROOT) -> str:
-    """Of the loop's sources under ``root``; "" where none of them is (an installed wheel
-    has none). OSError where only some are."""
-    paths = [root / name for name in SOURCES]
-    if not any(path.exists() for path in paths):
-        return ""
-    whole = blake2b(digest_size=16)
-    for path in paths:
-        whole.update(path.read_bytes())
-    return whole.hexdigest()
-
-
-def _built() -> Any:
-    """The loop's type, None where it is not to be used."""
-    if os.environ.get(SWITCH):
-        return None
-    try:
-        from gateway import _gear
-
-        # What is older than its source would run what nobody reads any more.
-        return _gear.Gear if digest() in ("", _gear.SOURCES) else None
-    except (ImportError, OSError):
-        return None
-
-
-_Gear = _built()
+_Gear = getattr(part("gateway._gear"), "Gear", None)
 
 
 def inner_loop(epoll: int, own: Screen | None) -> Any:

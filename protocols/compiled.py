@@ -8,6 +8,10 @@ which importing ``protocols`` calls, compares: where one byte differs, a library
 is missing, or ``WIREWARDEN_PURE`` is set, all of them run from source. A mixture
 never runs, since compiled modules rely on each other's layout.
 
+Beside them are extension modules in C (``PARTS``), each with a twin in Python that
+it must equal. ``part`` gives one of them if it may be run: it knows the digest
+of the sources that it was built from.
+
 Not on a floor of its own: it reads this installation's files and the
 environment once, at import, and nothing else.
 """
@@ -18,12 +22,13 @@ import os
 import sys
 from collections.abc import Sequence
 from hashlib import blake2b
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 MODULES: Final = (
     "protocols.outbox",
@@ -39,6 +44,30 @@ MODULES: Final = (
     "recorder.session_log",
 )
 """What a build compiles: all of it or nothing."""
+
+_MASK: Final = ("protocols/_mask.h", "protocols/_out.h")
+PARTS: Final = {
+    "protocols._masks": ("protocols/_masks.c", *_MASK),
+    "protocols.postgres._rowloop": (
+        "protocols/postgres/_rowloop.c",
+        "protocols/postgres/_frames.h",
+        "protocols/postgres/_gather.h",
+        "protocols/postgres/_lines.h",
+        *_MASK,
+    ),
+    "gateway._gear": (
+        "gateway/_gear.c",
+        "gateway/_ride.h",
+        "recorder/_entry.h",
+        "protocols/postgres/_refrain.h",
+    ),
+}
+"""The extension modules in C with their sources, the file to compile first."""
+SAID: Final = {
+    "protocols._masks": "masks",
+    "protocols.postgres._rowloop": "row loops",
+    "gateway._gear": "inner loop",
+}
 
 GROUP: Final = "protocols._hot"
 """The code is in one library, ``GROUP + "__mypyc"``; the modules' own extension
@@ -118,3 +147,40 @@ def settle() -> None:
 def state() -> str:
     """``compiled``, or ``pure`` and why."""
     return f"pure: {_why}" if _why else "compiled"
+
+
+def sources_digest(name: str, root: Path = ROOT) -> str:
+    """Of the sources of the part ``name`` under ``root``; "" where none of them is (an
+    installed wheel has none). OSError where only some are."""
+    paths = [root / path for path in PARTS[name]]
+    if not any(path.exists() for path in paths):
+        return ""
+    whole = blake2b(digest_size=16)
+    for path in paths:
+        whole.update(path.read_bytes())
+    return whole.hexdigest()
+
+
+def part(name: str) -> Any:
+    """The extension module ``name`` of ``PARTS``, None where it may not be run: it is
+    missing, was built from other sources than are here, or ``WIREWARDEN_PURE`` is set."""
+    if os.environ.get(SWITCH):
+        return None
+    try:
+        module = import_module(name)
+        return module if sources_digest(name) in ("", module.SOURCES) else None
+    except (ImportError, AttributeError, OSError):
+        return None
+
+
+def told() -> str:
+    """``state``, and which parts run in C: what ``--version`` says."""
+    runs = {said: part(name) is not None for name, said in SAID.items()}
+    there = [said for said, is_there in runs.items() if is_there]
+    missing = [said for said, is_there in runs.items() if not is_there]
+    words = [state()]
+    if there:
+        words.append(f"in C: {', '.join(there)}")
+    if missing:
+        words.append(f"in Python: {', '.join(missing)}")
+    return "; ".join(words)

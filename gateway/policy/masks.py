@@ -4,6 +4,10 @@ Every function takes a value's text form as bytes and returns the bytes to
 show, or None for NULL.  They never raise on a value, whatever its bytes are:
 a value that cannot be understood (not UTF-8, not an address) is redacted
 whole, so every guess errs towards showing less.
+
+What is here is the reference. Where ``protocols/_masks.c`` was built, ``build``
+gives some of the masks as objects that do the same in C, and that the loops
+over rows call without an object for each value.
 """
 
 from __future__ import annotations
@@ -13,6 +17,8 @@ import re
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final, TypeAlias
+
+from protocols.compiled import part
 
 Apply: TypeAlias = Callable[[bytes], "bytes | None"]
 
@@ -37,6 +43,10 @@ MASKS: Final[Mapping[str, Mapping[str, type]]] = MappingProxyType(
 All arguments are optional: ``text`` is ``[redacted]``, ``n`` is 4."""
 
 
+_native = part("protocols._masks")
+COMPILED: Final = _native is not None
+
+
 def build(name: str, args: Mapping[str, object], key: bytes = b"") -> Apply:
     """The mask ``name`` with ``args``, as a function on one value.
 
@@ -59,14 +69,15 @@ def build(name: str, args: Mapping[str, object], key: bytes = b"") -> Apply:
     if name == "keep-last":
         n = args.get("n", 4)
         assert isinstance(n, int)
-        return _keep_last(n)
+        keep_last = _keep_last(n)
+        return keep_last if _native is None else _native.keep_last(keep_last, n)
     if name == "hash":
         return _hash(key)
     if name == "null":
         return _null
     if name == "fixed-format":
-        return _fixed_format
-    return _partial_email
+        return _fixed_format if _native is None else _native.translated(_SHAPE, _CONTINUATION)
+    return _partial_email if _native is None else _native.partial_email(_partial_email)
 
 
 def _redact(text: str) -> Apply:

@@ -13,19 +13,14 @@ from protocols.postgres.copylines import CsvLines, Lines, TextLines, broken, too
 from protocols.postgres.fields import Field
 from protocols.postgres.lineloop import CellAction
 from protocols.postgres.rows import actions_of, by_value
+from protocols.postgres.runs import native
 from protocols.postgres.values import Action, Change
 from protocols.sql.words import CopyShape
-
-try:
-    from protocols.postgres import _rowloop as _compiled
-except ImportError:
-    _compiled = None  # type: ignore[assignment]
 
 _MaskLines: TypeAlias = Callable[
     [bytes, "tuple[CellAction, ...]", int, int, int, bytes, bool], "tuple[bytes, tuple[int, ...]]"
 ]
-# A build of an older source may lack it.
-mask_lines: _MaskLines = getattr(_compiled, "mask_lines", lineloop.mask_lines)
+mask_lines: _MaskLines = native.mask_lines if native else lineloop.mask_lines
 
 
 class CopyText:

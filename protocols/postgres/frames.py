@@ -217,16 +217,6 @@ def read_fields(raw: bytes, at: int, end: int) -> list[tuple[int, bytes]]:
     return fields
 
 
-def rows_end(raw: bytes, at: int, end: int) -> int:
-    """Where the run of whole DataRows ends that goes on at ``at``."""
-    while end - at >= HEADER_SIZE:
-        kind, length = HEADER(raw, at)
-        if kind != 68 or length < 6 or at + 1 + length > end:
-            break
-        at += 1 + int(length)
-    return at
-
-
 def read_types(raw: bytes, at: int, end: int) -> tuple[str, ...]:
     """The type OIDs in a ParameterDescription."""
     if end - at < 2 or end - at - 2 != 4 * int.from_bytes(raw[at : at + 2], "big"):

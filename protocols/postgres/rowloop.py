@@ -173,19 +173,16 @@ def _digits(raw: bytes) -> bytes:
     return bytes(out).lstrip(b"0")
 
 
-def walk(buffer: bytes, at: int, types: bytes) -> int:
+def run_end(buffer: bytes, at: int, kind: int, least: int) -> int:
     """The end of the last whole frame in the run of frames that starts at
-    ``at`` and whose type bytes are all in ``types``. Frames are a type byte
-    and an int32 length that includes itself. ``ValueError`` on a length below
-    4 of a frame with such a type."""
+    ``at``, have the type ``kind`` and a length of ``least`` or more. Frames are
+    a type byte and an int32 length that includes itself."""
     size = len(buffer)
     if at < 0:
         raise ValueError("a position is below zero")
-    while at + 5 <= size and buffer[at] in types:
+    while at + 5 <= size and buffer[at] == kind:
         length = int.from_bytes(buffer[at + 1 : at + 5], "big", signed=True)
-        if length < 4:
-            raise ValueError("a frame's length is wrong")
-        if at + 1 + length > size:
+        if length < least or at + 1 + length > size:
             break
         at += 1 + length
     return at

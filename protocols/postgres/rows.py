@@ -12,22 +12,16 @@ from protocols.postgres import rowloop
 from protocols.postgres.blanks import Blank, Look, Scan, blank, scan_of
 from protocols.postgres.catalog import shapes
 from protocols.postgres.fields import Field
+from protocols.postgres.runs import native
 from protocols.postgres.values import Action, action, shape_of
 from protocols.wire import Side
 
-try:
-    from protocols.postgres import _rowloop as _compiled
-except ImportError:
-    _compiled = None  # type: ignore[assignment]
-
-COMPILED: Final = _compiled is not None
+COMPILED: Final = native is not None
 """Whether the loops over rows run in C. If not, rowloop.py is used: the same, slower."""
 
 _MaskRows: TypeAlias = "Callable[[bytes, tuple[Action, ...]], tuple[bytes, tuple[int, ...]]]"
-mask_rows: _MaskRows = _compiled.mask_rows if _compiled else rowloop.mask_rows
-gather: Callable[[bytes, bytes], tuple[bytes, bytes]] = (
-    _compiled.gather if _compiled else rowloop.gather
-)
+mask_rows: _MaskRows = native.mask_rows if native else rowloop.mask_rows
+gather: Callable[[bytes, bytes], tuple[bytes, bytes]] = native.gather if native else rowloop.gather
 
 _SEPARATOR: Final = 1
 

@@ -42,10 +42,10 @@ from protocols.postgres.frames import (
     read_copy_width,
     read_fields,
     read_types,
-    rows_end,
 )
 from protocols.postgres.portals import HIDDEN, NAME, OPEN, Run
 from protocols.postgres.refusal import refused_error
+from protocols.postgres.runs import run_end
 from protocols.postgres.sights import TOO_WIDE, Sights
 from protocols.postgres.veil import MASKED, REPORTS, checked_report, notification, starred, withheld
 from protocols.wire import Mark, Side
@@ -391,7 +391,7 @@ class ServerLane:
                 if length < 6:
                     raise lied("a DataRow without a count")
                 if sight is not HIDDEN:
-                    pos = self._rows(sight, pos, nxt, end)
+                    pos = self._rows(sight, pos, nxt)
                     continue
                 nxt = self._hide(pos, nxt)
             elif kind == 100:
@@ -525,9 +525,9 @@ class ServerLane:
             self._start = nxt
         return nxt
 
-    def _rows(self, sight: Any, pos: int, nxt: int, end: int) -> int:
+    def _rows(self, sight: Any, pos: int, nxt: int) -> int:
         """Mask the whole rows that stand here together; where they end."""
-        upto = rows_end(self._buf, nxt, end)
+        upto: int = run_end(self._buf, nxt, 68, 6)
         self._swap(pos, upto, sight.rows(self._buf[pos:upto]))
         return upto
 

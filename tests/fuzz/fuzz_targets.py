@@ -22,6 +22,7 @@ from protocols.errors import WireError
 from protocols.git.packstream import PackLimits, PackStream
 from protocols.git.pktline import Pkts
 from protocols.postgres import frames as postgres
+from protocols.postgres.runs import run_end
 from protocols.ssh.frames import Frames, untexts
 from protocols.wire import Side
 from recorder import framing, records
@@ -347,11 +348,12 @@ def postgres_bodies(raw: bytes) -> None:
     """Each reader of a message's body."""
     for read in (postgres.read_query, postgres.read_parse, postgres.read_bind, postgres.read_call,
                  postgres.read_target, postgres.read_execute, postgres.read_fields,
-                 postgres.rows_end, postgres.read_types, postgres.read_copy_width):  # fmt: skip
+                 postgres.read_types, postgres.read_copy_width):  # fmt: skip
         try:
             read(raw, 0, len(raw))
         except WireError:
             pass
+    assert run_end(raw, 0, 68, 6) <= len(raw)
 
 
 def pkt_lines(raw: bytes) -> None:

@@ -165,3 +165,61 @@ print(compiled.state())
         assert files == [str(tree / compiled.source(name)) for name in (first, *compiled.MODULES)]
         assert state.startswith("pure: ")
         assert (compiled.SWITCH in state) is switch
+
+
+# -- the parts in C -------------------------------------------------------------
+
+
+def test_the_parts_sources_exist_and_name_what_they_include() -> None:
+    assert compiled.PARTS.keys() == compiled.SAID.keys()
+    for paths in compiled.PARTS.values():
+        whole = {(ROOT / path).resolve() for path in paths}
+        for path in whole:
+            for name in re.findall(r'^#include "(.+)"$', path.read_text("utf-8"), re.MULTILINE):
+                assert (path.parent / name).resolve() in whole
+
+
+PRINT = "from protocols import compiled as c; print(*[c.part(n) is not None for n in c.PARTS])"
+
+
+@pytest.fixture
+def built(tree: Path) -> Path:
+    """The made-up tree, from source but for this installation's parts in C."""
+    (tree / compiled.STAMP).unlink()
+    for name in compiled.PARTS:
+        library = ROOT / compiled.library(name)
+        if not library.exists() or compiled.part(name) is None:
+            pytest.skip(f"{name} is not built here")
+        shutil.copyfile(library, tree / compiled.library(name))
+    return tree
+
+
+def test_parts_in_c_run_while_their_sources_are_what_they_were_built_from(built: Path) -> None:
+    assert run(built, PRINT).stdout.split() == ["True"] * len(compiled.PARTS)
+    assert run(built, PRINT, **{compiled.SWITCH: "1"}).stdout.split() == ["False"] * 3
+    shared = built / "protocols" / "_out.h"
+    shared.write_bytes(shared.read_bytes() + b"\n")
+    assert run(built, PRINT).stdout.split() == ["False", "False", "True"]
+    shared.unlink()
+    assert run(built, PRINT).stdout.split() == ["False", "False", "True"]
+
+
+def test_parts_whose_sources_were_not_installed_run(built: Path) -> None:
+    for paths in compiled.PARTS.values():
+        for path in paths:
+            (built / path).unlink(missing_ok=True)
+    assert run(built, PRINT).stdout.split() == ["True"] * len(compiled.PARTS)
+
+
+def test_a_part_that_is_none_is_not_run(built: Path) -> None:
+    (built / compiled.library("protocols._masks")).write_bytes(b"no library at all")
+    (built / compiled.library("protocols.postgres._rowloop")).unlink()
+    done = run(built, PRINT)
+    assert (done.returncode, done.stdout.split()) == (0, ["False", "False", "True"])
+
+
+def test_the_version_tells_what_runs_in_c(built: Path) -> None:
+    (built / compiled.library("protocols._masks")).unlink()
+    said = run(built, "from gateway.cli import main; main(['--version'])").stdout
+    assert said.count("\n") == 1
+    assert "in C: row loops, inner loop; in Python: masks" in said

@@ -75,6 +75,9 @@ SHARED = {"protocols.outbox", "protocols.recurring", "protocols.sql", "protocols
 INSTALLED = {"protocols.compiled": {"os", "pathlib", "sys"}}
 """Looks at how this installation was built, at import; no byte of a peer gets there."""
 
+NATIVE = {"protocols.compiled"}
+"""Where policy finds its masks in C."""
+
 SESSION = {"session", "relay", "dial", "tls", "island", "leg", "reactor", "errands", "cancels"}
 SESSION |= {"farewell", "holds", "listening", "services", "turnaway", "carriers", "deadlines"}
 SESSION |= {"seat"}
@@ -192,7 +195,7 @@ def wrong_in_policy(i: Import) -> bool:
     if i.top == "gateway":
         return not below(i.name, {"gateway.policy"})
     # The table of protocols is words too: families, actions and facts.
-    return i.name not in WORDS and not i.pure
+    return i.name not in WORDS | NATIVE and not i.pure
 
 
 def wrong_in_recorder(i: Import) -> bool:

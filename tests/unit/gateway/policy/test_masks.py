@@ -2,11 +2,13 @@
 
 import hashlib
 import hmac
+from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.policy import masks
 from gateway.policy.masks import MASKS, REDACTED, build
 
 KEY = b"k" * 32
@@ -138,3 +140,81 @@ def test_fixed_format_keeps_the_length_in_characters(text):
 def test_hash_is_the_library_s_hmac(key, value):
     want = hmac.new(key, value, hashlib.sha256).hexdigest()[:16]
     assert build("hash", {}, key)(value) == want.encode()
+
+
+def reference(name, args=None):
+    with patch.object(masks, "_native", None):
+        return build(name, args or {}, KEY)
+
+
+compiled = pytest.mark.skipif(not masks.COMPILED, reason="the masks are not compiled here")
+sizes = st.integers(0, 300).flatmap(lambda size: st.binary(min_size=size, max_size=size))
+letters = st.text("aZ0 .-@\x7f\x1f\n\t~é日🔑", max_size=300)
+encoded = letters.map(str.encode) | letters.map(lambda v: v.encode("latin-1", "replace"))
+domain = st.text("aZ09.-", min_size=240, max_size=260).map(str.encode)
+address = st.builds(lambda local, rest: local + b"@" + rest, encoded, domain | encoded)
+
+
+@compiled
+@settings(max_examples=500)
+@example(b"a@" + b"b" * 253)
+@example(b"a@" + b"b" * 254)
+@example(b"ab@c")
+@example(b"@c")
+@example(b"ab@")
+@example(b"ab@.c")
+@example(b"a\0b@c")
+@example(b"\xc3\xa9@c")
+@example(b"\xe9b@c")
+@example(b"ab@\xc3\xa9")
+@given(sizes | encoded | address)
+def test_compiled_masks_show_what_the_reference_shows(value):
+    for name in MASKS:
+        assert build(name, {}, KEY)(value) == reference(name)(value)
+
+
+@compiled
+@given(sizes | encoded, st.integers(1, 64))
+def test_the_compiled_keep_last_keeps_as_many(value, n):
+    assert build("keep-last", {"n": n})(value) == reference("keep-last", {"n": n})(value)
+
+
+@compiled
+def test_an_at_sign_in_every_place_and_every_byte_in_each_part():
+    email, plain = build("partial-email", {}), reference("partial-email")
+    for at in range(40):
+        value = b"a" * at + b"@" + b"b" * (39 - at)
+        assert email(value) == plain(value)
+    for byte in range(256):
+        for form in (b"%c", b"a%cb@c", b"%cb@c", b"a%c@c", b"ab@%c", b"ab@c%cd"):
+            assert email(form % byte) == plain(form % byte)
+
+
+@compiled
+def test_compiled_masks_take_one_value_of_bytes():
+    for name in ("keep-last", "partial-email", "fixed-format"):
+        apply = build(name, {})
+        for wrong in ((), ("text",), (b"a", b"b"), (None,)):
+            with pytest.raises(TypeError):
+                apply(*wrong)
+        with pytest.raises(TypeError):
+            apply(value=b"a")
+
+
+@compiled
+def test_what_a_reference_raises_comes_out():
+    def broken(value):
+        raise ZeroDivisionError
+
+    native = masks._native
+    for apply in (native.partial_email(broken), native.keep_last(broken, 1)):
+        with pytest.raises(ZeroDivisionError):
+            apply("ééé@c".encode())
+    with pytest.raises(TypeError):
+        native.partial_email(lambda value: "text")("é@c".encode())
+    with pytest.raises(TypeError):
+        native.partial_email(None)
+    with pytest.raises(ValueError, match="kept"):
+        native.keep_last(broken, 0)
+    with pytest.raises(ValueError, match="table"):
+        native.translated(b"", b"")

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from gateway.policy.masks import build
 from protocols.contract import Mask, Plan, Screen
 from protocols.errors import WireError
 from protocols.postgres import rowloop, rows, scalars
@@ -229,7 +230,16 @@ def test_broken_rows_are_the_upstreams_fault(table: list[Row], data: st.DataObje
         assert len(read(shown)) == len(read(bytes(raw)))
 
 
-actions = st.sampled_from([None, b"", b"constant", ..., lambda v: v[::-1] * 2, lambda v: None])
+MASKS = [
+    build("keep-last", {"n": 1}),
+    build("partial-email", {}),
+    build("fixed-format", {}),
+    build("hash", {}, bytes(16)),
+    build("null", {}),
+]
+actions = st.sampled_from(
+    [None, b"", b"constant", ..., lambda v: v[::-1] * 2, lambda v: None, *MASKS]
+)
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> Any:
@@ -288,22 +298,23 @@ def test_the_compiled_loops_are_the_same(
     for name, *args in (
         ("mask_rows", raw, tuple(acts)),
         ("gather", raw, looks),
-        ("walk", raw, at, b"D"),
+        ("run_end", raw, at, 0x44, 6),
     ):
         assert outcome(getattr(_rowloop, name), *args) == outcome(getattr(rowloop, name), *args)
 
 
-def test_walk_stops_at_the_last_whole_frame(loop: Any) -> None:
+def test_a_run_ends_with_its_last_whole_frame(loop: Any) -> None:
     run = frame([b"a"]) + frame([None])
-    assert loop.walk(run + b"Z\0\0\0\5I", 0, b"D") == len(run)
-    assert loop.walk(run + b"Z\0\0\0\5I", 0, b"DZ") == len(run) + 6
-    assert loop.walk(run[:-1], 0, b"D") == len(frame([b"a"]))
-    assert loop.walk(run, len(run), b"D") == len(run)
-    assert loop.walk(run, 99, b"D") == 99
-    with pytest.raises(ValueError):
-        loop.walk(b"D\0\0\0\3", 0, b"D")
-    with pytest.raises(ValueError):
-        loop.walk(b"D\xff\xff\xff\xff", 0, b"D")
+    assert loop.run_end(run + b"Z\0\0\0\5I", 0, 0x44, 6) == len(run)
+    assert loop.run_end(run[:-1], 0, 0x44, 6) == len(frame([b"a"]))
+    assert loop.run_end(run + b"D\0\0\0\5I", 0, 0x44, 6) == len(run)
+    assert loop.run_end(run + b"D\0\0\0\5I", 0, 0x44, 5) == len(run) + 6
+    assert loop.run_end(run + b"D\xff\xff\xff\xff", 0, 0x44, 5) == len(run)
+    assert loop.run_end(run, len(run), 0x44, 6) == len(run)
+    assert loop.run_end(run, 99, 0x44, 6) == 99
+    for outside in (-1, -99):
+        with pytest.raises(ValueError):
+            loop.run_end(run, outside, 0x44, 6)
 
 
 @pytest.mark.skipif(not rows.COMPILED, reason="the row loops are not compiled here")

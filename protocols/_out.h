@@ -41,7 +41,7 @@ static inline int out_add(Out *out, const void *from, size_t count)
 }
 
 /* The server lied: sets a ValueError. Always -1. */
-static int lie(const char *what)
+static inline int lie(const char *what)
 {
     PyErr_SetString(PyExc_ValueError, what);
     return -1;
