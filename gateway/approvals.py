@@ -212,6 +212,11 @@ class Approvals:
         """Grows when anything changed, in this or another process."""
         return self._store.data_version()
 
+    def pending(self) -> set[str]:
+        """The ids of what this process asked for and nobody has decided or ended."""
+        sql = "select number from approval where state = 'pending' and instance = ?"
+        return {f"AP-{number}" for (number,) in self._store.read(sql, (self._instance,))}
+
     # -- the people's side --------------------------------------------------
 
     def decide(self, id: str, approver: Principal, approve: bool, reason: str) -> Approval:

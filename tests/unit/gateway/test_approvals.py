@@ -424,7 +424,10 @@ def test_a_decision_elsewhere_is_noticed(place, clock, approvals):
     seen = approvals.data_version()
     assert approvals.data_version() == seen
     other = opened(place, clock)
+    assert approvals.pending() == {"AP-1"}
+    assert other.pending() == set()  # another's are its own to wait for
     other.decide("AP-1", person(), True, "")
+    assert approvals.pending() == set()
     soon(lambda: approvals.data_version() != seen)
     assert approvals.get("AP-1").state is ApprovalState.APPROVED
     other.close()

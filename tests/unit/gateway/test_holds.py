@@ -26,6 +26,7 @@ class Store:
         self.count = 0
         self.gets = 0
         self.version = 0
+        self.decided: set[str] = set()
         self.withdrawn: list[str] = []
         self.buried = 0
 
@@ -39,7 +40,8 @@ class Store:
         return self._approval(f"AP-{self.count}")
 
     def _approval(self, id: str) -> Any:
-        return SimpleNamespace(id=id, state=self.state, digest="d", decisions=())
+        state = ApprovalState.APPROVED if id in self.decided else self.state
+        return SimpleNamespace(id=id, state=state, digest="d", decisions=())
 
     def get(self, id: str) -> Any:
         self._check()
@@ -62,6 +64,12 @@ class Store:
     def data_version(self) -> int:
         self._check()
         return self.version
+
+    def pending(self) -> set[str]:
+        self._check()
+        if self.state is not ApprovalState.PENDING:
+            return set()
+        return {f"AP-{number + 1}" for number in range(self.count)} - self.decided
 
     def lapse_dead(self) -> int:
         self.buried += 1
@@ -137,6 +145,29 @@ def test_an_approval_that_comes_lets_the_command_run() -> None:
             assert answers == []
             store.state, store.version = ApprovalState.APPROVED, 1
         assert answers == [Allow()]
+
+    run(scene)
+
+
+def test_of_many_that_wait_one_decision_wakes_one() -> None:
+    async def scene(made: Holds, store: Store, alarms: list[str]) -> None:
+        async with trio.open_nursery() as nursery:
+            answers: list[Any] = []
+
+            async def ask() -> None:
+                answers.append(await made.wait(relay(most=100), COMMAND, DECISION))
+
+            for _ in range(50):
+                nursery.start_soon(ask)
+            await trio.sleep(0.3)
+            gets = store.gets
+            store.decided, store.version = {"AP-7"}, 1
+            with trio.fail_after(5):
+                while not answers:
+                    await trio.sleep(0.01)
+            assert answers == [Allow()]
+            assert store.gets - gets == 2  # its state, and how it was used
+            nursery.cancel_scope.cancel()
 
     run(scene)
 
