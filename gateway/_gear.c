@@ -110,12 +110,24 @@ static int places_room(Ride *ride)
     return 1;
 }
 
+/* A command on record, up to its digest; its parameters follow. */
+static uint8_t *pack_command(uint8_t *p, uint64_t number, uint64_t shape)
+{
+    *p++ = 0x95;
+    *p++ = 34; /* COMMAND */
+    p = pack_uint(p, number);
+    p = pack_uint(p, shape);
+    *p++ = 0xc0; /* no digest */
+    return p;
+}
+
 /* The bytes of `side` are what was expected: packs their record, and has them sent
  * after the round's write. 0, and nothing is changed, where Python has to look. */
 static int take(Gear *gear, Ride *ride, int side, const uint8_t *raw, size_t size)
 {
     State *now = &ride->now;
-    Refrain *found = ride->current;
+    Asked asked = ride->asked;
+    Replied replied = {0};
     uint8_t *start, *p;
     uint64_t at;
     struct timespec clock;
@@ -123,49 +135,51 @@ static int take(Gear *gear, Ride *ride, int side, const uint8_t *raw, size_t siz
         !pack_room(gear, RECORD_MOST + SHOWN_MOST + size) || !places_room(ride))
         return 0;
     if (side == UPSTREAM &&
-        (!refrain_reply(raw, size, found, ride->described) || telling(gear, raw, size)))
+        (!refrain_reply(raw, size, &asked, &replied) || telling(gear, raw, size)))
+        return 0;
+    if (side == CLIENT && !refrain_request(raw, size, ride->known, ride->count, now->unnamed,
+                                           ride->limit, &asked))
         return 0;
     clock_gettime(CLOCK_MONOTONIC, &clock);
     at = (uint64_t)clock.tv_sec * 1000000000u + (uint64_t)clock.tv_nsec;
     if (at >= ride->until || now->room <= 0)
         return 0;
     start = p = gear->pack + gear->packed + RECORD_HEADER;
-    p = pack_array(p, side == CLIENT ? 5 : 4);
+    p = pack_array(p, side == CLIENT ? 5 + asked.parsed : 4);
     p = pack_uint(p, ride->session);
     p = pack_uint(p, now->seq);
     p = pack_uint(p, at - ride->start);
     if (side == CLIENT) {
-        uint8_t *shown;
-        int described;
-        *p++ = 0x95;
-        *p++ = 34; /* COMMAND */
-        p = pack_uint(p, now->number);
-        /* The shape comes before the parameters and is known only with them. */
-        shown = p + UINT_MOST + 1;
-        found = refrain_request(raw, size, ride->known, ride->count, ride->limit, &described,
-                                &shown);
-        if (found == NULL || !keep(ride, raw, size))
-            return 0;
-        {
-            const uint8_t *from = p + UINT_MOST + 1;
-            size_t length = (size_t)(shown - from);
-            p = pack_uint(p, found->shape);
-            *p++ = 0xc0; /* no digest */
-            memmove(p, from, length);
-            p += length;
+        const Refrain *found = asked.found;
+        if (asked.parsed) {
+            p = pack_command(p, now->number, found->prepared);
+            *p++ = 0xc0; /* no parameters */
         }
+        p = pack_command(p, now->number + (unsigned)asked.parsed, found->shape);
+        if (!refrain_bind(asked.values, asked.end, found, &p) || !keep(ride, raw, size))
+            return 0;
         ride->before = *now;
-        ride->current = found;
-        ride->described = described;
-        now->verdicts[found->verdict]++;
+        ride->asked = asked;
+        now->number += 1 + (unsigned)asked.parsed;
+        now->verdicts[found->verdict] += 1 + (unsigned)asked.parsed;
         if (found->masked) {
-            now->masked = now->number;
+            now->masked = now->number - 1;
+            now->veiled = 1;
             Py_XSETREF(ride->decision, Py_NewRef(found->decision));
         }
-        now->number++;
-        now->under_way = 1;
+        now->under_way = now->kept = 1;
     } else {
         ride->before = *now;
+        if (asked.parsed) {
+            now->unnamed = asked.found;
+            now->renewed = now->done + 1;
+        }
+        now->status = replied.status;
+        now->rows = replied.rows;
+        if (replied.status == 'I') {
+            now->rested = 1;
+            now->veiled = 0;
+        }
         now->under_way = 0;
         now->done++;
     }
@@ -353,7 +367,8 @@ static PyObject *gear_undo(Gear *self, PyObject *ignored)
     for (int i = 0; i < self->touched_count; i++) {
         Ride *ride = self->touched[i];
         ride->now = ride->before;
-        ride->now.masked = 0; /* the decision that it had is gone */
+        if (!ride->now.under_way) /* what was kept of the request before is gone */
+            ride->now.masked = ride->now.kept = 0;
         ride->placed = ride->placed_before;
         ride->touched = 0;
         if (riders == NULL || PyList_Append(riders, ride->rider) < 0)

@@ -10,7 +10,7 @@
 #define COPY_MOST (TOUCHED_MOST * (size_t)READ_MOST)
 #define DATA_FIRST 0x02D7u /* the first word of a DATA record without events */
 /* What a record takes beside its parameters and bytes, at most. */
-#define RECORD_MOST (RECORD_HEADER + 12 * UINT_MOST + 16)
+#define RECORD_MOST (RECORD_HEADER + 16 * UINT_MOST + 32)
 #define WATCHED 2
 
 enum { CLIENT, UPSTREAM };
@@ -26,7 +26,14 @@ typedef struct {
     uint64_t masked;      /* the number of the last command whose results are looked at */
     uint64_t verdicts[2];
     int64_t room;         /* bytes of records that fit before Python has to look */
+    Refrain *unnamed;     /* the unnamed statement, NULL: not known */
+    uint64_t renewed;     /* 1 + the `done` after which the Parse came that made it; 0: none did */
     int under_way;
+    uint8_t status;       /* as the last reply has it, 0: none came */
+    uint8_t rested;       /* some reply said that no transaction is open */
+    uint8_t veiled;       /* results were looked at since */
+    uint8_t kept;         /* `request` is the last one */
+    uint8_t rows;         /* what the last reply said of its rows */
 } State;
 
 typedef struct Gear Gear;
@@ -45,9 +52,8 @@ typedef struct {
     uint64_t session, start, until;
     uint32_t limit, segment;
     Refrain known[STATEMENTS_MOST];
-    int count;
-    Refrain *current; /* of the request under way */
-    int described;
+    int count, oldest;
+    Asked asked; /* the last request */
     PyObject *decision; /* of the command `masked` */
     uint8_t *request;
     size_t request_size, request_room;
@@ -89,8 +95,10 @@ static int ride_traverse(Ride *self, visitproc visit, void *arg)
     Py_VISIT(self->watched);
     for (int i = 0; i < WATCHED; i++)
         Py_VISIT(self->values[i]);
-    for (int i = 0; i < self->count; i++)
+    for (int i = 0; i < self->count; i++) {
+        Py_VISIT(self->known[i].subject);
         Py_VISIT(self->known[i].decision);
+    }
     return 0;
 }
 
@@ -99,11 +107,14 @@ static void ride_forget(Ride *self)
     while (self->count > 0) {
         Refrain *last = self->known + --self->count;
         Py_CLEAR(last->name);
+        Py_CLEAR(last->prelude);
+        Py_CLEAR(last->subject);
         Py_CLEAR(last->fields);
         Py_CLEAR(last->types);
         Py_CLEAR(last->decision);
     }
-    self->current = NULL;
+    self->oldest = 0;
+    self->asked.found = NULL;
 }
 
 /* Lets go of what is held while aboard. */
@@ -153,17 +164,41 @@ static PyObject *ride_forget_all(Ride *self, PyObject *ignored)
     Py_RETURN_NONE;
 }
 
+/* Where what is learnt of that statement is put: it may be known, or another makes room. */
+static Refrain *ride_place(Ride *self, PyObject *name, PyObject *prelude)
+{
+    const uint8_t *raw = (uint8_t *)PyBytes_AS_STRING(name);
+    size_t length = (size_t)PyBytes_GET_SIZE(name);
+    Refrain *at = NULL;
+    if (length > 0)
+        at = refrain_named(self->known, self->count, raw, length);
+    else if (prelude != Py_None)
+        at = refrain_parsed(self->known, self->count, (uint8_t *)PyBytes_AS_STRING(prelude),
+                            (size_t)PyBytes_GET_SIZE(prelude));
+    if (at != NULL)
+        return at;
+    if (self->count < STATEMENTS_MOST) {
+        at = self->known + self->count++;
+        memset(at, 0, sizeof *at);
+        return at;
+    }
+    at = self->known + self->oldest;
+    self->oldest = (self->oldest + 1) % STATEMENTS_MOST;
+    return at;
+}
+
 static PyObject *ride_learn(Ride *self, PyObject *args)
 {
-    PyObject *name, *fields, *types, *decision;
+    PyObject *name, *prelude, *subject, *fields, *types, *decision;
     int masked, verdict;
-    unsigned long long shape;
+    unsigned long long shape, prepared;
     Refrain *at;
-    if (!PyArg_ParseTuple(args, "SOO!piKO", &name, &fields, &PyTuple_Type, &types, &masked,
-                          &verdict, &shape, &decision) ||
+    if (!PyArg_ParseTuple(args, "SOOOO!piKKO", &name, &prelude, &subject, &fields, &PyTuple_Type,
+                          &types, &masked, &verdict, &shape, &prepared, &decision) ||
         not_ashore(self))
         return NULL;
-    if (verdict < 0 || verdict > 1 || (fields != Py_None && !PyBytes_Check(fields))) {
+    if (verdict < 0 || verdict > 1 || (fields != Py_None && !PyBytes_Check(fields)) ||
+        (prelude != Py_None && (!PyBytes_Check(prelude) || PyBytes_GET_SIZE(name) > 0))) {
         PyErr_SetString(PyExc_ValueError, "not a statement that can be known");
         return NULL;
     }
@@ -174,27 +209,23 @@ static PyObject *ride_learn(Ride *self, PyObject *args)
             return NULL;
         }
     }
-    at = refrain_named(self->known, self->count, (uint8_t *)PyBytes_AS_STRING(name),
-                       (size_t)PyBytes_GET_SIZE(name));
-    if (at == NULL) {
-        if (self->count == STATEMENTS_MOST)
-            ride_forget(self);
-        at = self->known + self->count++;
-        memset(at, 0, sizeof *at);
-    }
+    at = ride_place(self, name, prelude);
     Py_XSETREF(at->name, Py_NewRef(name));
+    Py_XSETREF(at->prelude, prelude == Py_None ? NULL : Py_NewRef(prelude));
+    Py_XSETREF(at->subject, Py_NewRef(subject));
     Py_XSETREF(at->fields, fields == Py_None ? NULL : Py_NewRef(fields));
     Py_XSETREF(at->types, Py_NewRef(types));
     Py_XSETREF(at->decision, Py_NewRef(decision));
     at->masked = masked;
     at->verdict = verdict;
     at->shape = shape;
+    at->prepared = prepared;
     Py_RETURN_NONE;
 }
 
 static PyObject *ride_board(Ride *self, PyObject *args)
 {
-    PyObject *rider, *log, *watched;
+    PyObject *rider, *log, *watched, *unnamed;
     PyObject *keys[WATCHED], *values[WATCHED];
     Gear *gear = self->gear;
     State now = {0};
@@ -202,10 +233,10 @@ static PyObject *ride_board(Ride *self, PyObject *args)
     unsigned long long until;
     unsigned int segment;
     long long room;
-    if (!PyArg_ParseTuple(args, "OO(ii)KK(KK)(KK)KLI(OOOOO)", &rider, &log, &fds[0], &fds[1],
+    if (!PyArg_ParseTuple(args, "OO(ii)KK(KK)(KK)KLI(OOOOO)O", &rider, &log, &fds[0], &fds[1],
                           &now.number, &now.seq, &now.arrived[0], &now.arrived[1], &now.left[0],
                           &now.left[1], &until, &room, &segment, &watched, &keys[0], &values[0],
-                          &keys[1], &values[1]) ||
+                          &keys[1], &values[1], &unnamed) ||
         not_ashore(self))
         return NULL;
     if (!PyDict_Check(watched) || fds[0] < 0 || fds[1] < 0 || fds[0] == fds[1]) {
@@ -229,6 +260,9 @@ static PyObject *ride_board(Ride *self, PyObject *args)
         }
     }
     now.room = room;
+    for (int i = 0; i < self->count; i++)
+        if (self->known[i].subject == unnamed)
+            now.unnamed = self->known + i;
     self->now = now;
     self->until = until;
     self->segment = segment;
@@ -250,24 +284,35 @@ static PyObject *ride_board(Ride *self, PyObject *args)
 
 static PyObject *ride_leave(Ride *self, PyObject *ignored)
 {
-    PyObject *result;
+    PyObject *result, *renewed = Py_None, *subject = Py_None, *fields = Py_None;
     State *now = &self->now;
     (void)ignored;
     if (!self->aboard || self->touched) {
         PyErr_SetString(PyExc_RuntimeError, "the session is not aboard, or in a round");
         return NULL;
     }
+    if (now->renewed)
+        renewed = now->unnamed->subject;
+    if (now->kept) {
+        subject = self->asked.found->subject;
+        if (self->asked.found->fields != NULL)
+            fields = self->asked.found->fields;
+    }
     result = Py_BuildValue(
-        "(KKK(KK)(KK)K(KK)L" "y#" "y#" "KO)", now->done, now->number, now->seq, now->arrived[0],
-        now->arrived[1], now->left[0], now->left[1], now->moved, now->verdicts[0],
-        now->verdicts[1], (long long)now->room, self->places != NULL ? (char *)self->places : "",
-        (Py_ssize_t)(self->placed * 8), now->under_way ? (char *)self->request : "",
-        (Py_ssize_t)(now->under_way ? self->request_size : 0), now->masked,
-        self->decision != NULL ? self->decision : Py_None);
+        "((K(KK)(KK)(KK)Ly#)KO" "(KK(KK)KiNNOKy#ONiO))", now->seq, now->arrived[0],
+        now->arrived[1], now->left[0], now->left[1], now->verdicts[0], now->verdicts[1],
+        (long long)now->room, self->places != NULL ? (char *)self->places : "",
+        (Py_ssize_t)(self->placed * 8), now->moved,
+        self->decision != NULL ? self->decision : Py_None, now->done, now->number,
+        now->arrived[0], now->arrived[1], now->masked, now->status, PyBool_FromLong(now->rested),
+        PyBool_FromLong(now->veiled), renewed, now->renewed ? now->renewed - 1 : 0,
+        now->kept ? (char *)self->request : "",
+        (Py_ssize_t)(now->kept ? self->request_size : 0), subject,
+        PyBool_FromLong(now->under_way), now->rows, fields);
     if (result == NULL)
         return NULL;
     self->aboard = 0;
-    self->current = NULL;
+    self->asked.found = NULL;
     self->gear->rides[self->fds[0]] = self->gear->rides[self->fds[1]] = NULL;
     ride_let_go(self);
     PyMem_Free(self->request);

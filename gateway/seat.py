@@ -18,7 +18,7 @@ from gateway.policy.verdicts import Decision
 from gateway.world import World
 from protocols.compiled import part
 from protocols.contract import Phase, Screen
-from protocols.recurring import Recurring, Refrain
+from protocols.recurring import Carried, Recurring, Refrain
 from recorder.session_log import Lent
 
 if TYPE_CHECKING:
@@ -82,16 +82,7 @@ class Seat:
         decision = relay.granted(refrain.text, refrain.parts)
         if decision is None:
             return
-        shape = log.shape_of(
-            refrain.text,
-            Phase.RUN.value,
-            decision.verdict,
-            decision.rules,
-            decision.reason,
-            decision.policy,
-            decision.masks,
-            decision.shadow,
-        )
+        shape = self._shape(refrain, Phase.RUN, decision)
         number, *arrived = self._conversation.position
         lent = log.lend(*arrived) if shape >= 0 else None
         if lent is None:
@@ -102,6 +93,18 @@ class Seat:
             log.lent = False  # nobody writes it: it can still be ended
             raise
         self.aboard = True
+
+    def _shape(self, refrain: Refrain, phase: Phase, decision: Decision) -> int:
+        return self._session.log.shape_of(
+            refrain.text,
+            phase.value,
+            decision.verdict,
+            decision.rules,
+            decision.reason,
+            decision.policy,
+            decision.masks,
+            decision.shadow,
+        )
 
     def _take(
         self, refrain: Refrain, decision: Decision, shape: int, number: int, lent: Lent
@@ -114,13 +117,17 @@ class Seat:
             limit = min(session.services.config.limits.message, 1 << 30)
             self._ride = self._gear.ride(log.number, lent.start, limit)
         ride = self._ride
+        prepared = self._shape(refrain, Phase.PREPARE, decision) if refrain.prelude else -1
         ride.learn(
             refrain.name,
+            refrain.prelude if prepared >= 0 else None,
+            refrain.subject,
             refrain.fields,
             refrain.types,
             refrain.masked,
             int(decision.verdict),
             shape,
+            max(prepared, 0),
             decision,
         )
         memory, watched = self._conversation.watched
@@ -137,6 +144,7 @@ class Seat:
             lent.room,
             lent.segment,
             (memory, first, first_is, second, second_is),
+            refrain.current,
         )
 
     def ashore(self) -> None:
@@ -144,12 +152,10 @@ class Seat:
         if not self.aboard:
             return
         self.aboard = False
-        (
-            done, number, seq, arrived, left, moved, verdicts, room, places, request,
-            masked, decision,
-        ) = self._ride.leave()  # fmt: skip
+        log, moved, decision, rest = self._ride.leave()
+        carried = Carried(*rest)
         session = self._session
-        if done > 1:
+        if carried.done > 1:
             self._fruitless = 0
         elif not moved:
             # A client that says something else in between each time: going aboard costs
@@ -158,10 +164,10 @@ class Seat:
             if self._fruitless > FRUITLESS:
                 self._stay = min(MOST_STAY, 1 << min(self._fruitless - FRUITLESS, 8))
         session.moved += moved
-        session.log.take_back(seq, arrived, left, verdicts, room, places)
-        if masked:
-            session.relay.remember(masked, decision)
-        self._conversation.catch_up(done, number, arrived, request, masked)
+        session.log.take_back(*log)
+        if carried.masked:
+            session.relay.remember(carried.masked, decision)
+        self._conversation.catch_up(carried)
 
 
 def seated(session: Session) -> Seat | None:

@@ -3,11 +3,12 @@
  * Only what is exactly of one shape is known here; whatever is not is left to
  * clientlane.py and serverlane.py, which are the reference, and judge it. A request:
  *
- *     Bind (unnamed portal, a statement that is in the list) [Describe that portal]
- *     Execute that portal, Sync, and nothing after it
+ *     [Parse (unnamed, as one in the list was)] Bind (unnamed portal, a statement that
+ *     is in the list) [Describe that portal] Execute that portal, Sync, and nothing after it
  *
- * A reply: BindComplete [RowDescription or NoData] DataRow* CommandComplete,
- * ReadyForQuery outside of a transaction, and nothing after it.
+ * A reply: [ParseComplete] BindComplete [RowDescription or NoData] DataRow*
+ * CommandComplete, ReadyForQuery outside of a transaction or within one that has not failed,
+ * and nothing after it.
  *
  * Every read is behind a comparison with the end of the message that it is in;
  * lengths are compared with what is left, so that no sum can overflow. Include
@@ -25,13 +26,31 @@
 /* What is known of a statement. */
 typedef struct {
     PyObject *name;     /* bytes */
+    PyObject *prelude;  /* bytes: the Parse that makes it the unnamed one. NULL: there is none */
+    PyObject *subject;  /* the statement, as the conversation knows it */
     PyObject *fields;   /* bytes: the one RowDescription whose rows may be shown. NULL: none may */
     PyObject *types;    /* tuple of bytes: how texts of binary parameters begin */
     PyObject *decision; /* as the relay knows it */
     int masked;         /* results are looked at: the RowDescription has to be `fields` */
     int verdict;
     uint64_t shape;     /* of its commands on record */
+    uint64_t prepared;  /* of its Parses */
 } Refrain;
+
+/* A request, but for its values. */
+typedef struct {
+    Refrain *found;
+    const uint8_t *values, *end; /* of its Bind, from the formats on */
+    int parsed, described;
+} Asked;
+
+/* What a reply says. `rows` is one of protocols/recurring.py's Rows. */
+typedef struct {
+    uint8_t status;
+    uint8_t rows;
+} Replied;
+
+enum { ROWS_UNTOLD, ROWS_NONE, ROWS_DESCRIBED, ROWS_CAME };
 
 static inline uint32_t refrain_get32(const uint8_t *p)
 {
@@ -43,12 +62,26 @@ static inline size_t refrain_get16(const uint8_t *p)
     return ((size_t)p[0] << 8) | p[1];
 }
 
-/* The statement that a name of `length` bytes is of, or NULL. */
+static inline int refrain_is(PyObject *bytes, const uint8_t *p, size_t length)
+{
+    return (size_t)PyBytes_GET_SIZE(bytes) == length &&
+           memcmp(PyBytes_AS_STRING(bytes), p, length) == 0;
+}
+
+/* The statement that a name of `length` bytes is of, not the unnamed one, or NULL. */
 static Refrain *refrain_named(Refrain *known, int count, const uint8_t *name, size_t length)
 {
     for (int i = 0; i < count; i++)
-        if ((size_t)PyBytes_GET_SIZE(known[i].name) == length &&
-            memcmp(PyBytes_AS_STRING(known[i].name), name, length) == 0)
+        if (refrain_is(known[i].name, name, length))
+            return known + i;
+    return NULL;
+}
+
+/* The unnamed statement that a whole Parse of `length` bytes makes, or NULL. */
+static Refrain *refrain_parsed(Refrain *known, int count, const uint8_t *raw, size_t length)
+{
+    for (int i = 0; i < count; i++)
+        if (known[i].prelude != NULL && refrain_is(known[i].prelude, raw, length))
             return known + i;
     return NULL;
 }
@@ -131,79 +164,105 @@ static int refrain_bind(const uint8_t *at, const uint8_t *end, const Refrain *kn
     return results < 0x8000 && (size_t)(end - at - 2) == 2 * results;
 }
 
-/* The statement that a client's bytes run again, or NULL. No message may be longer than
- * `limit`. Its parameters are packed to *shown, SHOWN_MOST bytes at least, which moves on. */
-static Refrain *refrain_request(const uint8_t *p, size_t size, Refrain *known, int count,
-                                uint32_t limit, int *described, uint8_t **shown)
+/* The request that a client's bytes are, but for its values (refrain_bind). No message may be
+ * longer than `limit`; `unnamed` is the unnamed statement, NULL where it isn't known.
+ * 0: it is left to Python. */
+static int refrain_request(const uint8_t *p, size_t size, Refrain *known, int count,
+                           Refrain *unnamed, uint32_t limit, Asked *asked)
 {
     static const uint8_t describe[] = {'D', 0, 0, 0, 6, 'P', 0};
     static const uint8_t execute[] = {'E', 0, 0, 0, 9, 0};
     static const uint8_t sync[] = {'S', 0, 0, 0, 4};
     const uint8_t *end, *stop;
-    Refrain *found;
     uint32_t length;
     size_t rest;
-    if (size < 20 || size > REQUEST_MOST || p[0] != 'B' || p[5] != 0)
-        return NULL;
+    if (size < 20 || size > REQUEST_MOST || limit < 9)
+        return 0;
+    asked->parsed = p[0] == 'P';
+    if (asked->parsed) {
+        length = refrain_get32(p + 1);
+        if (length > limit || length > size - 1)
+            return 0;
+        unnamed = refrain_parsed(known, count, p, (size_t)length + 1);
+        if (unnamed == NULL)
+            return 0;
+        p += 1 + length;
+        size -= 1 + length;
+        if (size < 20)
+            return 0;
+    }
+    if (p[0] != 'B' || p[5] != 0)
+        return 0;
     length = refrain_get32(p + 1);
-    if (length < 8 || length > limit || limit < 9 || length > size - 1)
-        return NULL;
+    if (length < 8 || length > limit || length > size - 1)
+        return 0;
     end = p + 1 + length;
     stop = memchr(p + 6, 0, (size_t)(end - p - 6));
-    if (stop == NULL)
-        return NULL;
-    found = refrain_named(known, count, p + 6, (size_t)(stop - p - 6));
-    if (found == NULL || !refrain_bind(stop + 1, end, found, shown))
-        return NULL;
+    if (stop == NULL || (asked->parsed && stop != p + 6))
+        return 0;
+    asked->found = stop == p + 6 ? unnamed
+                                 : refrain_named(known, count, p + 6, (size_t)(stop - p - 6));
+    if (asked->found == NULL)
+        return 0;
+    asked->values = stop + 1;
+    asked->end = end;
     rest = size - 1 - length;
-    *described = rest >= sizeof describe && memcmp(end, describe, sizeof describe) == 0;
-    if (*described) {
+    asked->described = rest >= sizeof describe && memcmp(end, describe, sizeof describe) == 0;
+    if (asked->described) {
         end += sizeof describe;
         rest -= sizeof describe;
-    } else if (found->masked) {
-        return NULL;
+    } else if (asked->found->masked) {
+        return 0;
     }
-    if (rest != sizeof execute + 4 + sizeof sync || memcmp(end, execute, sizeof execute) != 0 ||
-        memcmp(end + sizeof execute + 4, sync, sizeof sync) != 0)
-        return NULL;
-    return found;
+    return rest == sizeof execute + 4 + sizeof sync &&
+           memcmp(end, execute, sizeof execute) == 0 &&
+           memcmp(end + sizeof execute + 4, sync, sizeof sync) == 0;
 }
 
-/* Is this the whole reply to a request for `known`, with nothing in it to look at? */
-static int refrain_reply(const uint8_t *p, size_t size, const Refrain *known, int described)
+/* Is this the whole reply to `asked`, with nothing in it to look at? */
+static int refrain_reply(const uint8_t *p, size_t size, const Asked *asked, Replied *replied)
 {
-    static const uint8_t bound[] = {'2', 0, 0, 0, 4};
-    static const uint8_t ready[] = {'Z', 0, 0, 0, 5, 'I'};
-    const uint8_t *end = p + size;
-    int rows = !known->masked;
-    if (size < sizeof bound || memcmp(p, bound, sizeof bound) != 0)
+    static const uint8_t done[] = {'1', 0, 0, 0, 4, '2', 0, 0, 0, 4};
+    static const uint8_t ready[] = {'Z', 0, 0, 0, 5};
+    const uint8_t *end = p + size, *from = asked->parsed ? done : done + 5;
+    const Refrain *known = asked->found;
+    size_t first = asked->parsed ? 10 : 5;
+    int rows = !known->masked, described = asked->described;
+    if (size < first || memcmp(p, from, first) != 0)
         return 0;
-    p += sizeof bound;
-    for (int first = 1;; first = 0) {
+    p += first;
+    replied->rows = ROWS_UNTOLD;
+    for (;;) {
         uint32_t length;
         if (end - p < 5)
             return 0;
         length = refrain_get32(p + 1);
         if (length < 4 || length > (size_t)(end - p - 1))
             return 0;
-        if (first && described) {
+        if (described) {
+            described = 0;
+            replied->rows = ROWS_DESCRIBED;
             if (p[0] == 'n' && length == 4) {
                 rows = 0;
+                replied->rows = ROWS_NONE;
             } else if (p[0] != 'T') {
                 return 0;
             } else if (known->masked) {
-                if (known->fields == NULL ||
-                    (size_t)PyBytes_GET_SIZE(known->fields) != length - 4 ||
-                    memcmp(PyBytes_AS_STRING(known->fields), p + 5, length - 4) != 0)
+                if (known->fields == NULL || !refrain_is(known->fields, p + 5, length - 4))
                     return 0;
                 rows = 1;
             }
         } else if (p[0] == 'D') {
             if (!rows || length < 6)
                 return 0;
+            if (replied->rows == ROWS_DESCRIBED)
+                replied->rows = ROWS_CAME;
         } else if (p[0] == 'C') {
             p += 1 + length;
-            return (size_t)(end - p) == sizeof ready && memcmp(p, ready, sizeof ready) == 0;
+            if ((size_t)(end - p) != sizeof ready + 1 || memcmp(p, ready, sizeof ready) != 0)
+                return 0;
+            replied->status = p[5];
+            return p[5] == 'I' || p[5] == 'T';
         } else {
             return 0;
         }

@@ -14,7 +14,7 @@ from protocols.postgres.greeting import Greeting
 from protocols.postgres.login import Login
 from protocols.postgres.messages import fatal, report
 from protocols.postgres.traffic import Traffic
-from protocols.recurring import Refrain
+from protocols.recurring import Carried, Refrain
 from protocols.wire import Mark, Side, Span
 
 _MAX_NOTES = 16
@@ -284,12 +284,10 @@ class PostgresConversation:
         client, upstream = self._outbox.arrived
         return self._numbers.following, client, upstream
 
-    def catch_up(
-        self, done: int, number: int, arrived: tuple[int, int], request: bytes, masked: int
-    ) -> None:
+    def catch_up(self, carried: Carried) -> None:
         assert isinstance(self._stage, Traffic)
-        self._numbers.following = number
-        self._stage.catch_up(done, number, arrived, request, masked)
+        self._numbers.following = carried.number
+        self._stage.catch_up(carried)
 
     def _receive(self, side: Side, data: bytes) -> list[Question]:
         entrance = self._entrance

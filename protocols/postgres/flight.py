@@ -46,6 +46,10 @@ MOST_LEARNING: Final = 256
 the client waits, lest a long pipeline costs the square of its length."""
 
 
+IDLE: Final = 73
+"""The status outside of a transaction (I)."""
+FAILED: Final = 69
+"""The status within one that has failed (E)."""
 SETTLED: Final = -1
 OWN_BATCH: Final = -2
 
@@ -121,7 +125,7 @@ class Flight:
         self.discard_batch = 0
         self.displaced = False
         self.murky = False
-        self.status = 73
+        self.status: int = IDLE
         self.unsettled = SETTLED
 
     def learning(self) -> Iterator[Learnt]:
@@ -239,12 +243,12 @@ class Flight:
 
     @property
     def settled(self) -> bool:
-        """True between two requests outside of a transaction, with nothing open that
-        an ordinary request could run into."""
+        """True between two requests, outside of a transaction or within one that has
+        not failed, with nothing open that an ordinary request could run into."""
         names = self.names
         return not (
             self.queue
-            or self.status != 73
+            or self.status == FAILED
             or self.skipping
             or self.copying
             or self.open_copy
@@ -260,6 +264,13 @@ class Flight:
         )
 
     # What the server answers
+
+    def leave_transaction(self) -> None:
+        """None is open any more: of portals only cursors WITH HOLD are left."""
+        if self.portals:
+            self.portals.clear()
+        self.cursors.settle()
+        self.veiled = False
 
     def stray(self, kind: int) -> None:
         """An answer that doesn't fit the request in turn, unless that request
@@ -285,7 +296,7 @@ class Flight:
         """ReadyForQuery, with the transaction's ``status`` (I, T, E)."""
         self.status = status
         queue = self.queue
-        if self.dirty and status == 73:
+        if self.dirty and status == IDLE:
             forget(self.destined.memory)
             self.dirty = any(
                 kind in (QUERY, EXECUTE, BIND) and (run.intent is None or run.intent.defines)
@@ -296,10 +307,7 @@ class Flight:
             self.unsettled = SETTLED
             self.rested = True
             self.names.settle()
-            if status == 73:
-                if self.portals:
-                    self.portals.clear()
-                self.cursors.settle()
-                self.veiled = False
+            if status == IDLE:
+                self.leave_transaction()
         if self.copying:
             self.end_copy_in(good=False)

@@ -29,14 +29,16 @@ _HOLD: Final = re.compile(rb"\bhold\b", re.IGNORECASE)
 
 
 class Statement:
-    """A prepared statement: by Parse, or by PREPARE in SQL."""
+    """A prepared statement: by Parse, or by PREPARE in SQL. ``announced`` are the types
+    that its Parse named, ``types`` those that the server told, once it was asked."""
 
-    __slots__ = ("batch", "context", "intent", "name", "types")
+    __slots__ = ("announced", "batch", "context", "intent", "name", "types")
 
     def __init__(self, name: bytes, intent: Intent, types: tuple[str, ...], batch: int) -> None:
         self.name = name
         self.intent = intent
         self.types = types
+        self.announced = types
         self.batch = batch
         self.context = (name.decode("utf-8", "surrogateescape"),)
 
@@ -163,7 +165,8 @@ class Names:
         self.alls = 0
         self.batch = 1
         self.epoch = 0
-        """Another whenever a name may have come to mean something else."""
+        """Another whenever a name may have come to mean something else, but for the
+        unnamed statement, which each Parse of it replaces."""
         self.doubted: set[bytes] = set()
 
     def find(self, name: bytes, flying: Iterable[Learnt] | None) -> Statement | Unsure | None:
@@ -188,7 +191,8 @@ class Names:
 
     def expect(self, change: Change, statement: Statement | None, batch: int) -> None:
         """A change was sent in ``batch``; note what it means if it succeeds."""
-        self.epoch += 1
+        if change.name or statement is None:
+            self.epoch += 1
         if change.everything:
             self.all_changed = batch
             self.alls += 1
@@ -242,6 +246,10 @@ class Names:
         for change, statement, batch in flying:
             if change is not None:
                 self.expect(change, statement, batch)
+
+    def renew(self, statement: Statement) -> None:
+        """A Parse of the unnamed statement was sent, and confirmed: ``statement``."""
+        self.sure[b""] = self.now[b""] = statement
 
     def settle(self) -> None:
         """Nothing is in flight: what is sure is all there is."""

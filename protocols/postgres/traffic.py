@@ -9,13 +9,13 @@ from protocols.contract import Answer, Destined, Opening, Question, Refuse
 from protocols.errors import WireError
 from protocols.outbox import Outbox
 from protocols.postgres.clientlane import ClientLane
-from protocols.postgres.flight import Flight
+from protocols.postgres.flight import IDLE, Flight
 from protocols.postgres.frames import TERMINATE
 from protocols.postgres.messages import fatal, refusal
-from protocols.postgres.refrain import carry, caught_up, found, idle, stands
+from protocols.postgres.refrain import caught_up, found, idle, stands
 from protocols.postgres.refusal import notice
 from protocols.postgres.serverlane import ServerLane
-from protocols.recurring import Refrain
+from protocols.recurring import Carried, Refrain
 from protocols.wire import Mark, Side, Span
 
 CLIENT: Final = Side.CLIENT
@@ -126,7 +126,7 @@ class Traffic:
         """True between transactions, when nothing is asked and nothing is
         half sent."""
         flight = self._flight
-        return flight.rested and flight.status == 73 and self.unforwarded == (0, 0)
+        return flight.rested and flight.status == IDLE and self.unforwarded == (0, 0)
 
     @property
     def held(self) -> int:
@@ -168,14 +168,9 @@ class Traffic:
     def watched(self) -> tuple[dict[object, object], tuple[tuple[object, object], ...]]:
         return stands(self._flight)
 
-    def catch_up(
-        self, done: int, number: int, arrived: tuple[int, int], request: bytes, masked: int
-    ) -> None:
+    def catch_up(self, carried: Carried) -> None:
         """As ``Recurring.catch_up`` has it; the numbers are counted elsewhere."""
-        self._flight.names.batch += done
-        caught_up(self._client, self._server, arrived, masked)
-        if request:
-            carry(self._flight, request, number - 1, masked == number - 1)
+        caught_up(self._flight, self._client, self._server, carried)
 
     def _upstream_ended(self) -> None:
         """The server closed the connection."""

@@ -4,34 +4,45 @@ same bytes out, the same records, and afterwards the same state, whatever is sai
 from __future__ import annotations
 
 import os
-import select
-import socket
-import struct
 import sys
-import time
-from collections import deque
-from collections.abc import Iterator
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-sys.path[:0] = [str(Path(__file__).parents[1] / "protocols" / "postgres")]
+sys.path[:0] = [
+    str(Path(__file__).parent),
+    str(Path(__file__).parents[1] / "protocols" / "postgres"),
+]
 
+from gear_kit import (  # noqa: E402
+    ANEW,
+    BEGIN,
+    CLIENT,
+    EXTRAS,
+    PLAIN_RUNS,
+    RUNS,
+    SCRIPTS,
+    UPSTREAM,
+    Geared,
+    Here,
+    anew,
+    bind,
+    gear_type,
+    play,
+    run,
+    scripts,
+    state,
+)
 from pg_kit import (  # noqa: E402
-    FLUSH,
     SYNC,
-    Server,
     close,
     columns,
     complete,
     describe,
-    error,
     execute,
     f,
     parse,
@@ -40,382 +51,12 @@ from pg_kit import (  # noqa: E402
     row,
 )
 
-from gateway import seat as seats  # noqa: E402
-from gateway.policy.verdicts import Decision, Verdict  # noqa: E402
-from gateway.relay import shown  # noqa: E402
-from protocols.contract import (  # noqa: E402
-    Allow,
-    Answer,
-    Command,
-    Destined,
-    Done,
-    Errand,
-    Opening,
-    Plan,
-    Question,
-    Refuse,
-    Result,
-    Screen,
-)
-from protocols.errors import WireError  # noqa: E402
-from protocols.outbox import Numbers, Outbox  # noqa: E402
-from protocols.postgres.intent import Intent  # noqa: E402
-from protocols.postgres.traffic import Traffic  # noqa: E402
 from protocols.recurring import Refrain  # noqa: E402
-from protocols.wire import Move, Side  # noqa: E402
 from recorder import framing, records  # noqa: E402
 from recorder.errors import RecorderError  # noqa: E402
-from recorder.journal import Journal  # noqa: E402
 from recorder.scan import OpenSegment  # noqa: E402
-from recorder.session_log import SessionLog  # noqa: E402
 
-gear_type = seats._Gear
 pytestmark = pytest.mark.skipif(gear_type is None, reason="the inner loop is not built")
-
-CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
-OWN = b"hunter22"
-RESULTS = {
-    "select 1": columns("a") + row(b"1") + complete("SELECT 1"),
-    "select 2": columns("a", "b") + row(b"2", None) + row(b"", b"x") + complete("SELECT 2"),
-    "select 3": columns("a") + complete("SELECT 0"),
-    "select 4": columns("a") + row(b"it is " + OWN) + complete("SELECT 1"),
-    "delete from t": complete("DELETE 5"),
-    "begin": complete("BEGIN"),
-    "fail": error("22012", "division by zero"),
-    "deallocate a": complete("DEALLOCATE"),
-    "prepare b as select 2": complete("PREPARE"),
-    "select set_config('a','b',false)": columns("c") + row(b"b") + complete("SELECT 1"),
-}
-BLOCKED = "delete from t"
-"""By the policy of half of the scripts."""
-
-
-def bind(name: str, values: list[bytes | None], forms: list[int], portal: str = "") -> bytes:
-    body = portal.encode() + b"\0" + name.encode() + b"\0"
-    body += struct.pack(f">H{len(forms)}H", len(forms), *forms) + struct.pack(">H", len(values))
-    for v in values:
-        body += struct.pack(">i", -1) if v is None else struct.pack(">i", len(v)) + v
-    return f("B", body + struct.pack(">HH", 1, 0))
-
-
-class Stranger(Server):
-    """A server that now and then says more than it has to, or is inside of a
-    transaction."""
-
-    def __init__(self) -> None:
-        super().__init__(RESULTS)
-        self.extra: dict[int, bytes] = {}
-        self.count = 0
-        self.tail = b""
-
-    def receive(self, data: bytes) -> bytes:
-        data = self.tail + data
-        at = 0
-        while len(data) - at >= 5 and len(data) - at > int.from_bytes(data[at + 1 : at + 5], "big"):
-            at += 1 + int.from_bytes(data[at + 1 : at + 5], "big")
-        self.tail = data[at:]
-        out = super().receive(data[:at])
-        self.count += 1
-        extra = self.extra.get(self.count, b"")
-        return out[:-1] + b"T" if extra == b"T" and out[-6:] == ready() else extra + out
-
-
-class Here:
-    """A session in Python alone: its conversation, its log, and a relay that remembers."""
-
-    def __init__(self, folder: Path, *, masked: bool, blocks: bool) -> None:
-        self.server = Stranger()
-        self.numbers, self.outbox = Numbers(), Outbox()
-        chances = iter(range(1, 1 << 20))
-        opening = Opening("s1", lambda n: next(chances).to_bytes(n, "big"))
-        own = Screen(_own, len(OWN), (OWN,))
-        self.memory: dict[object, object] = {}
-        destined = Destined("u", "d", "disable", b"k", masked=masked, own=own, memory=self.memory)
-        self.traffic = Traffic(opening, destined, self.outbox, self.numbers, {})
-        self.masked, self.blocks = masked, blocks
-        self.decisions: dict[int, tuple[object, Decision]] = {}
-        self.journal = Journal(
-            folder, gateway="g", clock=time.monotonic_ns, wall=time.time_ns,
-            chance=lambda n: b"\7" * n, sealer=False, segment_bytes=1 << 15, ballast_bytes=1 << 16,
-        )  # fmt: skip
-        self.log: SessionLog = self.journal.open({"session": "S1"})
-        self.journal.flush()
-        self.sent: list[bytearray] = [bytearray(), bytearray()]
-        self.questions: list[tuple[Any, ...]] = []
-
-    # what the relay does
-
-    def decision(self, command: Command) -> Decision:
-        known = self.decisions.get(id(command.parts))
-        if known is None:
-            blocked = self.blocks and command.text == BLOCKED
-            decision = Decision(
-                Verdict.BLOCK if blocked else Verdict.ALLOW,
-                ("r",), "", "v", standing=("m",) if self.masked else (),
-            )  # fmt: skip
-            known = self.decisions[id(command.parts)] = (command.parts, decision)
-        return known[1]
-
-    def granted(self, text: str, parts: tuple[Any, ...]) -> Decision | None:
-        known = self.decisions.get(id(parts))
-        return None if known is None or known[1].verdict is not Verdict.ALLOW else known[1]
-
-    def remember(self, number: int, decision: Decision) -> None:
-        assert decision.standing
-        assert number
-
-    def answer(self, question: Question) -> Answer:
-        if isinstance(question, Command):
-            decision = self.decision(question)
-            self.log.command(
-                question.number, question.phase.value, question.text, decision.verdict,
-                decision.rules, decision.reason, decision.policy,
-                parameters=[shown(p) for p in question.parameters] or None,
-                masks=decision.masks, shadow=decision.shadow,
-            )  # fmt: skip
-            if decision.verdict is Verdict.BLOCK:
-                return Refuse("no", "r")
-            return Allow(masked=self.masked)
-        if isinstance(question, Result):
-            return Plan(tuple([None] * len(question.columns)), lasting=True)
-        assert isinstance(question, Errand)
-        return Done(error="not here")
-
-    # what the session does
-
-    def hear(self, side: Side, data: bytes) -> None:
-        try:
-            questions = self.traffic.receive(side, data)
-            while questions:
-                question = questions.pop(0)
-                if not isinstance(question, Command):
-                    self.questions.append((type(question).__name__, question.number))
-                questions += self.traffic.answer(question.number, self.answer(question))
-        except WireError as fault:
-            self.questions.append(("fault", str(fault)))
-        spans = self.traffic.moves()
-        self.log.spans(spans)
-        self.journal.flush()
-        for span in spans:
-            if span.move is not Move.TAKE:
-                to = span.side if span.move is Move.SEND else span.side.other
-                self.sent[to] += span.raw
-
-    def feed(self, side: Side, data: bytes) -> None:
-        self.hear(side, data)
-
-    def take(self, side: Side) -> bytes:
-        raw = bytes(self.sent[side])
-        self.sent[side].clear()
-        return raw
-
-    def end(self) -> list[Any]:
-        """Close; every record with its time left out."""
-        self.log.end("closed", "the end")
-        self.journal.flush()
-        self.journal.close()
-        found, places = [], []
-        for path in sorted(self.journal.directory.glob("0*.agj")):
-            with OpenSegment(path) as segment:
-                for record in segment.records():
-                    assert isinstance(record, framing.Framed)
-                    if record.kind == framing.COMMIT:
-                        continue
-                    body = records.unpack(record.body)
-                    body[2] = 0
-                    if record.kind == framing.HEADER:
-                        body[4] = {}
-                    found.append((record.kind, record.flags, body))
-                    places.append(int(path.stem) << 32 | record.offset)
-        assert list(self.log.places or ()) == places
-        assert self.log.segments == sorted({place >> 32 for place in places})
-        return found
-
-
-class Geared(Here):
-    """The same with its bytes on sockets, and a seat in the inner loop."""
-
-    steady = True
-
-    def __init__(self, folder: Path, **more: bool) -> None:
-        super().__init__(folder, **more)
-        self.epoll = select.epoll()
-        self.peers, self.fds = [], []
-        for _ in range(2):
-            near, far = socket.socketpair()
-            near.setblocking(False)
-            far.setblocking(False)
-            self.epoll.register(near.fileno(), select.EPOLLIN | select.EPOLLRDHUP)
-            self.fds.append(near)
-            self.peers.append(far)
-        self.gear = gear_type(self.epoll.fileno(), (OWN,))
-        self.legs = [SimpleNamespace(fd=near.fileno()) for near in self.fds]
-        self.relay = self
-        self.moved = 0
-        self.conversation = self
-        self.services = SimpleNamespace(
-            config=SimpleNamespace(limits=SimpleNamespace(message=1 << 20))
-        )
-        self.seat = seats.Seat(self, self.gear)  # type: ignore[arg-type]
-        self.journal.recall = self.recall
-        self.refrain = self.traffic.refrain
-
-    @property
-    def watched(self) -> Any:
-        return self.traffic.watched
-
-    @property
-    def position(self) -> tuple[int, int, int]:
-        return self.numbers.following, self.outbox.arrived[0], self.outbox.arrived[1]
-
-    def catch_up(
-        self, done: int, number: int, arrived: tuple[int, int], request: bytes, masked: int
-    ) -> None:
-        self.numbers.following = number
-        self.traffic.catch_up(done, number, arrived, request, masked)
-
-    def recall(self) -> None:
-        self.gear.undo()
-        self.seat.ashore()
-
-    def feed(self, side: Side, data: bytes) -> None:
-        self.peers[side].sendall(data)
-        while rest := self.round():
-            for fd, _, read in rest:
-                mine = Side.UPSTREAM if fd == self.legs[1].fd else Side.CLIENT
-                self.seat.ashore()
-                self.hear(mine, self.fds[mine].recv(1 << 16) if read is None else read)
-                if mine is UPSTREAM and not self.traffic.closing:
-                    self.seat.board()
-
-    def round(self) -> Any:
-        rest = self.gear.round(0)
-        if self.gear.touched:
-            self.journal.write(self.gear)
-            assert self.gear.release() is None
-            for to in (CLIENT, UPSTREAM):
-                try:
-                    self.sent[to] += self.peers[to].recv(1 << 16)
-                except BlockingIOError:
-                    continue
-        return rest
-
-    def end(self) -> list[Any]:
-        self.seat.ashore()
-        for sock in (*self.fds, *self.peers):
-            sock.close()
-        self.epoll.close()
-        return super().end()
-
-
-def _own(data: bytes) -> list[tuple[int, int]]:
-    at = data.find(OWN)
-    return [] if at < 0 else [(at, at + len(OWN))]
-
-
-SCRATCH = {
-    "last", "_epoch", "described_as", "fields", "_next", "_need", "_run", "_fields", "_outputs",
-    "_sources", "_shape", "_count", "_copied", "_stage", "_substitutes", "_token", "opening",
-    "destined", "sources", "own",
-}  # fmt: skip
-"""What is left over from the last question, and what isn't state."""
-
-
-def state(thing: object, depth: int = 0) -> Any:
-    """All that ``thing`` holds, in plain types."""
-    assert depth < 12
-    kind = type(thing)
-    if isinstance(thing, Intent):
-        return ("intent", thing.raw)
-    if isinstance(thing, dict):
-        return sorted(
-            (repr(k), state(v, depth + 1)) for k, v in thing.items() if type(k) is not int
-        )
-    if isinstance(thing, deque | list | tuple | set | frozenset):
-        found = [state(item, depth + 1) for item in thing]
-        return sorted(map(repr, found)) if isinstance(thing, set | frozenset) else found
-    if kind.__module__.startswith("protocols.") and not isinstance(thing, int):
-        names: set[str] = set()
-        for base in kind.__mro__:
-            names |= set(getattr(base, "__mypyc_attrs__", ())) | set(getattr(base, "__slots__", ()))
-        return kind.__name__, sorted(
-            (name, state(getattr(thing, name, None), depth + 1))
-            for name in names - SCRATCH - {"__dict__", "__weakref__"}
-        )
-    return repr(thing) if isinstance(thing, int | bytes | str | None) else kind.__name__
-
-
-NAMES = st.sampled_from(["a", "b", ""])
-VALUES = st.lists(
-    st.none() | st.binary(max_size=6) | st.sampled_from([b"42", b"x" * 300, "\u00e9".encode()]),
-    max_size=3,
-)
-FORMS = st.sampled_from([[], [0], [1], [0, 1], [1, 1, 0], [2]])
-LOOKS = st.sampled_from([b"", describe("P"), describe("P"), describe("S", "a")])
-RUNS = st.builds(
-    lambda name, values, forms, look, rows: (
-        bind(name, values, forms) + look + execute(rows=rows) + SYNC
-    ),
-    NAMES, VALUES, FORMS, LOOKS, st.sampled_from([0, 0, 5]),
-)  # fmt: skip
-PLAIN_RUNS = st.builds(
-    lambda name, value: bind(name, [value], []) + describe("P") + execute() + SYNC,
-    NAMES, st.sampled_from([b"1", b"22", None]),
-)  # fmt: skip
-STEPS = st.one_of(
-    PLAIN_RUNS,
-    PLAIN_RUNS,
-    RUNS,
-    st.builds(lambda n, t: parse(n, t, 23) + SYNC, NAMES, st.sampled_from([*RESULTS, "nonsense"])),
-    st.builds(lambda n: close("S", n) + SYNC, NAMES),
-    st.sampled_from([*RESULTS]).map(query),
-    st.sampled_from([execute() + SYNC, FLUSH, SYNC, bind("a", [b"1"], []) + FLUSH]),
-    st.builds(lambda a, b: a + b, PLAIN_RUNS, PLAIN_RUNS),
-    st.sampled_from([b"forget"]),
-)
-SCRIPTS = st.lists(STEPS, min_size=1, max_size=16)
-EXTRAS = st.dictionaries(
-    st.integers(1, 30),
-    st.sampled_from(
-        [b"T", f("N", b"SNOTICE\0VNOTICE\0C00000\0Mx\0\0"), f("S", b"TimeZone\0UTC\0")]
-    ),
-    max_size=3,
-)
-BEGIN = [parse(n, t) + SYNC for n, t in (("a", "select 1"), ("b", "select 2"), ("", "select 3"))]
-
-
-def pieces(data: bytes, chance: Random, cut: int) -> Iterator[bytes]:
-    """``data`` whole (0), bytewise (1), or cut at random."""
-    at = 0
-    while at < len(data):
-        step = len(data) if cut == 0 else 1 if cut == 1 else chance.randint(1, 60)
-        yield data[at : at + step]
-        at += step
-
-
-def play(
-    side: Here, script: list[bytes], extra: dict[int, bytes], cut: int, seed: int
-) -> list[Any]:
-    """What came out at each step."""
-    chance, server, out = Random(seed), side.server, []
-    server.extra = extra
-    for step in script:
-        if step == b"forget":
-            side.memory.clear()
-            continue
-        for piece in pieces(step, chance, cut):
-            if side.traffic.closing:
-                break
-            side.feed(CLIENT, piece)
-            out.append(side.take(CLIENT))
-            while asked := side.take(UPSTREAM):
-                out.append(asked)
-                for part in pieces(
-                    server.receive(asked), chance, cut if chance.random() < 0.5 else 0
-                ):
-                    side.feed(UPSTREAM, part)
-                    out.append(side.take(CLIENT))
-    return out
 
 
 def compare(
@@ -452,7 +93,7 @@ def test_the_loop_does_what_python_does(**case: Any) -> None:
 @pytest.mark.deep
 @pytest.mark.timeout(1800)
 @given(
-    script=st.lists(STEPS, min_size=4, max_size=60),
+    script=scripts(2, 40),
     extra=EXTRAS,
     cut=st.sampled_from([0, 0, 2]),
     seed=st.integers(0, 1 << 20),
@@ -470,10 +111,81 @@ def test_what_comes_again_is_carried(masked: bool) -> None:
     assert compare([again] * 50, {}, 0, 1, masked, False) == 2 * 48
 
 
+@pytest.mark.parametrize("masked", [False, True])
+def test_what_is_prepared_anew_each_time_is_carried(masked: bool) -> None:
+    assert compare([anew("select 1")] * 50, {}, 0, 1, masked, False) == 2 * 48
+    turns = [anew("select 1"), anew("select 2", 23), run("a"), run("")] * 20
+    assert compare(turns, {}, 0, 1, masked, False) >= 2 * (len(turns) - 6)
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("named", [False, True])
+def test_transactions_are_carried(masked: bool, named: bool) -> None:
+    one = [run("y"), run("a"), run("b"), run("a"), run("z")]
+    if not named:
+        texts = ["begin", "select 1", "select 2", "savepoint s", "select 1", "commit"]
+        one = [anew(text) for text in texts]
+    assert compare(one * 20, {}, 0, 1, masked, False) >= 2 * len(one) * 18
+
+
+PORTAL = [run("y"), run("a"), run("b")] * 3
+"""Ends inside of a transaction, with what was run last still open."""
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "last",
+    [
+        [execute() + SYNC],  # the portal is still there
+        [close("P") + SYNC, execute() + SYNC],
+        [describe("P") + execute() + SYNC],
+        [query("fail"), run("a"), run("a"), query("rollback"), run("a"), run("a")],
+        [anew("fail"), run("b"), run("z"), run("b")],
+        [run("a")[:-5]],  # without its Sync
+        [run("a") + run("b"), run("b")],  # before the answer
+        [query("commit"), execute() + SYNC],
+        [query("set search_path to b"), run("b"), run("b"), run("z"), run("b")],
+        [query("deallocate a"), run("a"), run("z")],
+        [bind("a", [], [], "p") + SYNC, run("b"), run("b"), execute("p") + SYNC, run("z")],
+        [execute("", 1) + SYNC, bind("b", [], []) + execute("", 1) + SYNC],
+    ],
+)
+def test_what_a_transaction_leaves_open(masked: bool, last: list[bytes]) -> None:
+    for renewed in ([], [anew("select 2"), anew("select 1")] * 2):
+        for cut in (0, 1):
+            carried = compare([*PORTAL, *renewed, *last], {}, cut, 1, masked, False)
+            assert carried > 0 or cut
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "last",
+    [
+        [anew("nonsense"), run(""), anew("select 1")],  # the unnamed statement is gone
+        [parse("", "nonsense") + SYNC, run(""), anew("select 1")],
+        [anew("select 1", 23), anew("select 1", 25), anew("select 1"), run("")],
+        [close("S") + SYNC, run(""), anew("select 1"), run("")],
+        [query("deallocate a"), anew("select 1"), run("")],
+        [describe("S") + SYNC, run(""), anew("select 1"), run("")],
+        [parse("", "select 1") + describe("S") + SYNC, run(""), run("")],
+        [anew("select 1")[:-5], SYNC, anew("select 1")],
+        [anew("select 1") * 2, run("")],
+        [parse("", "select 2") + SYNC, run(""), run("")],
+        [anew("fail"), run(""), anew("select 2")],
+        [parse("", "select 2") + run("a"), run(""), anew("select 2")],
+    ],
+)
+def test_what_the_unnamed_statement_is(masked: bool, last: list[bytes]) -> None:
+    for first in ([anew("select 1")] * 3, [anew("select 2"), anew("select 1")] * 2):
+        for cut in (0, 1):
+            carried = compare([*first, *last], {}, cut, 1, masked, False)
+            assert carried > 0 or cut
+
+
 def check_bytes_that_were_changed(data: Any) -> None:
     """A request or reply with some bytes changed is carried only where Python would have
     done the same."""
-    step = bytearray(data.draw(st.one_of(PLAIN_RUNS, RUNS)))
+    step = bytearray(data.draw(st.one_of(PLAIN_RUNS, RUNS, ANEW)))
     for _ in range(data.draw(st.integers(1, 3))):
         step[data.draw(st.integers(0, len(step) - 1))] = data.draw(st.integers(0, 255))
     first = bind("a", [b"7"], []) + describe("P") + execute() + SYNC
@@ -481,7 +193,7 @@ def check_bytes_that_were_changed(data: Any) -> None:
         here = Here(Path(folder) / "here", masked=False, blocks=False)
         geared = Geared(Path(folder) / "geared", masked=False, blocks=False)
         for side in (here, geared):
-            play(side, [*BEGIN, first, first], {}, 0, 0)
+            play(side, [*BEGIN, first, first, *[anew("select 1"), anew("select 2")] * 2], {}, 0, 0)
             side.feed(CLIENT, bytes(step))
         assert geared.take(UPSTREAM) == here.take(UPSTREAM)
         assert geared.take(CLIENT) == here.take(CLIENT)
@@ -491,9 +203,17 @@ def check_bytes_that_were_changed(data: Any) -> None:
 
 
 def check_replies_that_were_changed(data: Any, masked: bool) -> None:
-    asked = bind("b", [b"7"], []) + describe("P") + execute() + SYNC
-    whole = f("2") + columns("a", "b") + row(b"2", None) + row(b"", b"x") + complete("SELECT 2")
-    reply = bytearray(whole + ready())
+    parsed = data.draw(st.booleans())
+    asked = anew("select 2") if parsed else run("b")
+    whole = (
+        f("1") * parsed
+        + f("2")
+        + columns("a", "b")
+        + row(b"2", None)
+        + row(b"", b"x")
+        + complete("SELECT 2")
+    )
+    reply = bytearray(whole + ready(data.draw(st.sampled_from("IITE"))))
     for _ in range(data.draw(st.integers(1, 3))):
         reply[data.draw(st.integers(0, len(reply) - 1))] = data.draw(st.integers(0, 255))
     with TemporaryDirectory() as folder:

@@ -19,9 +19,10 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parents[1] / "protocols" / "postgres")]
 
-from pg_kit import SYNC, columns, complete, describe, execute, f, ready, row  # noqa: E402
+from pg_kit import SYNC, columns, complete, describe, execute, f, parse, ready, row  # noqa: E402
 
 from gateway import seat as seats  # noqa: E402
+from protocols.recurring import Carried, Rows  # noqa: E402
 from recorder import framing  # noqa: E402
 
 gear_type = seats._Gear
@@ -33,6 +34,8 @@ NUMBERS = [0, 1, 3, 4, 5, 6, 7, 8, 9, 0x7F, 0x80, 0xFF, 0x7FFF, 0x8000, 0xFFFF]
 NUMBERS += [0x7FFFFFFF, 0x80000000, 0xFFFFFFFC, 0xFFFFFFFF]
 TYPES: list[tuple[bytes, ...]] = [(), (b"int4:",) * 64, (b"t" * 24,) * 3]
 SEED, PLACE = 77, 1 << 32
+AGAIN, OTHER = parse("", "select 1"), parse("", "select 2", 23, 0)
+PRELUDES = [AGAIN, OTHER, f("P", b"\0" + b"x" * 4096 + bytes(3))]
 
 
 class Thing:
@@ -57,13 +60,15 @@ def request(chance: Random) -> bytes:
         )
         body += struct.pack(">i", -1) if value is None else struct.pack(">i", len(value)) + value
     look = chance.choice([b"", describe("P")])
-    return f("B", body + struct.pack(">HH", 1, 0)) + look + execute() + SYNC
+    first = chance.choice([b"", *PRELUDES])
+    return first + f("B", body + struct.pack(">HH", 1, 0)) + look + execute() + SYNC
 
 
 def reply(chance: Random) -> bytes:
     rows = b"".join(row(b"v" * chance.randint(0, 50)) for _ in range(chance.randint(0, 5)))
     look = chance.choice([b"", columns("a"), f("n")])
-    return f("2") + look + rows + complete("SELECT 1") + ready()
+    first = chance.choice([b"", f("1")])
+    return first + f("2") + look + rows + complete("SELECT 1") + ready(chance.choice("ITTE"))
 
 
 def spoilt(raw: bytes, chance: Random) -> bytes:
@@ -103,7 +108,9 @@ class Ride:
         self.ride = self.gear.ride(1, 0, 1 << 20)
         self.memory: dict[str, int] = {}
 
-    def board(self, chance: Random, room: int = 1 << 40, masked: bool | None = None) -> None:
+    def board(
+        self, chance: Random, room: int = 1 << 40, masked: bool | None = None, unnamed: bool = True
+    ) -> None:
         self.ride.forget()
         sure = masked is not None
         if masked is None:
@@ -111,12 +118,18 @@ class Ride:
         for name in NAMES:
             fields = chance.choice([FIELDS] if sure else [None, FIELDS]) if masked else None
             shape = chance.choice([1, 1 << 33])
-            self.ride.learn(name, fields, chance.choice(TYPES), masked, 0, shape, Thing())
+            subject = Thing()
+            preludes = PRELUDES if not name else [None]
+            for prelude in preludes:
+                self.ride.learn(
+                    name, prelude, subject, fields, chance.choice(TYPES), masked, 0, shape,
+                    shape + 1, Thing(),
+                )  # fmt: skip
         fds = (self.near[0].fileno(), self.near[1].fileno())
         number = 1 << chance.choice([0, 7, 16, 32, 60])
         self.ride.board(
             Thing(), Thing(), fds, number, 5, (0, 1 << 40), (1 << 31, 2), 1 << 63, room, 1,
-            (self.memory, "a", None, "b", None),
+            (self.memory, "a", None, "b", None), subject if unnamed else None,
         )  # fmt: skip
 
     def round(self, side: int, raw: bytes, chance: Random) -> bool:
@@ -140,7 +153,11 @@ class Ride:
         assert framing.frame(framing.DATA, body, SEED, end) == block
         record = msgpack.unpackb(body, strict_map_key=False)
         assert msgpack.packb(record) == body
-        assert len(record) == (4 if side else 5)
+        parsed = raw[:1] == b"P"
+        assert len(record) == (4 if side else 5 + parsed)
+        if parsed:
+            assert record[3][4] is None
+            assert record[4][1] == record[3][1] + 1
         assert record[-1][-1] == raw
         assert self.gear.release() is None
         assert self.far[1 - side].recv(1 << 20) == raw
@@ -221,6 +238,39 @@ def test_which_requests_are_carried(raw: bytes, carried: bool) -> None:
     ride.board(Random(1), masked=True)
     assert ride.round(0, raw, Random(1)) is carried
     ride.ride.leave()
+    # The same, said anew: all but what is about another statement than the unnamed one.
+    ride.board(Random(1), masked=True, unnamed=False)
+    assert ride.round(0, AGAIN + raw, Random(1)) is (carried and raw[6:7] == b"\0")
+    ride.ride.leave()
+    ride.close()
+
+
+@pytest.mark.parametrize(
+    ("raw", "carried"),
+    [
+        (AGAIN + asked(b""), True),
+        (OTHER + asked(b""), True),
+        (parse("", "select 2", 23) + asked(b""), False),
+        (parse("", "select 2", 23, 1) + asked(b""), False),
+        (parse("", "select 3") + asked(b""), False),
+        (parse("a", "select 1") + asked(b"a"), False),
+        (AGAIN + asked(b"a"), False),
+        (AGAIN + AGAIN + asked(b""), False),
+        (AGAIN + SYNC + asked(b""), False),
+        (AGAIN + asked(b"")[:9], False),
+        (AGAIN, False),
+        (AGAIN[:-1] + asked(b""), False),
+        (AGAIN + b"\0" + asked(b""), False),
+        (asked(b""), False),  # the unnamed one is another, and not known
+        (b"P\0\0\0\0" + asked(b""), False),
+        (b"P\xff\xff\xff\xff" + asked(b""), False),
+    ],
+)
+def test_what_is_prepared_anew(raw: bytes, carried: bool) -> None:
+    ride = Ride()
+    ride.board(Random(1), masked=True, unnamed=False)
+    assert ride.round(0, raw, Random(1)) is carried
+    ride.ride.leave()
     ride.close()
 
 
@@ -240,7 +290,9 @@ SEEN, DONE = f("2") + columns("a"), complete("SELECT 1") + ready()
         (f("2") + row(b"1") + DONE, False, False),
         (SEEN + row(b"it is hunter22") + DONE, False, False),
         (SEEN + row(b"aGVsbG8") + DONE, False, False),
-        (SEEN + row(b"1") + complete("SELECT 1") + ready("T"), False, False),
+        (SEEN + row(b"1") + complete("SELECT 1") + ready("T"), True, True),
+        (SEEN + row(b"1") + complete("SELECT 1") + ready("E"), False, False),
+        (SEEN + row(b"1") + complete("SELECT 1") + ready("X"), False, False),
         (SEEN + row(b"1") + complete("SELECT 1"), False, False),
         (SEEN + row(b"1") + ready(), False, False),
         (SEEN + row(b"1") + DONE + f("N", b"\0"), False, False),
@@ -264,13 +316,83 @@ def test_which_replies_are_carried(raw: bytes, carried: bool, unmasked: bool) ->
         ride.close()
 
 
+@pytest.mark.parametrize(
+    ("raw", "carried"),
+    [
+        (f("1") + SEEN + DONE, True),
+        (SEEN + DONE, False),
+        (f("1") + f("1") + SEEN + DONE, False),
+        (f("1", b"\0") + SEEN + DONE, False),
+        (f("2") + f("1") + columns("a") + DONE, False),
+        (f("1"), False),
+        (f("1") + f("2"), False),
+    ],
+)
+def test_which_replies_to_what_was_prepared_anew_are_carried(raw: bytes, carried: bool) -> None:
+    ride = Ride()
+    ride.board(Random(1), masked=True, unnamed=False)
+    assert ride.round(0, AGAIN + asked(b""), Random(1))
+    assert ride.round(1, raw, Random(1)) is carried
+    ride.ride.leave()
+    ride.close()
+
+
+def test_what_is_told_of_the_last_request() -> None:
+    ride = Ride()
+    steps = [
+        (asked(b"a"), f("2") + f("n") + complete("X") + ready("T"), b"T", False, True, Rows.NONE),
+        (asked(b"a"), SEEN + complete("X") + ready("T"), b"T", False, True, Rows.DESCRIBED),
+        (asked(b"a"), SEEN + row(b"1") + DONE, b"I", True, False, Rows.CAME),
+        (AGAIN + asked(b""), f("1") + SEEN + complete("X") + ready("T"), b"T", True, True,
+         Rows.DESCRIBED),
+        (asked(b""), SEEN + row(b"2") + complete("X") + ready("T"), b"T", True, True, Rows.CAME),
+    ]  # fmt: skip
+    for upto in range(1, len(steps) + 1):
+        ride.board(Random(1), masked=True, unnamed=False)
+        for ask, reply, *_ in steps[:upto]:
+            assert ride.round(0, ask, Random(1))
+            assert ride.round(1, reply, Random(1))
+        ask, _, status, rested, veiled, rows = steps[upto - 1]
+        carried = Carried(*ride.ride.leave()[3])
+        assert carried.done == upto
+        assert carried.number == carried.masked + 1
+        assert bytes([carried.status]) == status
+        assert (carried.rested, carried.veiled) == (rested, veiled)
+        assert (carried.request, carried.owed, carried.rows) == (ask, False, rows)
+        assert (carried.renewed is not None, carried.renewed_after) == (
+            (True, 3) if upto > 3 else (False, 0)
+        )
+        assert carried.fields == FIELDS
+    ride.close()
+
+
+def test_more_statements_than_are_remembered() -> None:
+    """The oldest makes room, and no other."""
+    chance = Random(1)
+    ride = Ride()
+    count = 64
+    for i in range(count + 2):
+        ride.ride.learn(b"%d" % i, None, Thing(), None, (), False, 0, 1, 1, Thing())
+    fds = (ride.near[0].fileno(), ride.near[1].fileno())
+    for i in range(count + 2):
+        ride.ride.board(
+            Thing(), Thing(), fds, 1, 5, (0, 0), (0, 0), 1 << 63, 1 << 40, 1,
+            (ride.memory, "a", None, "b", None), None,
+        )  # fmt: skip
+        assert ride.round(0, asked(b"%d" % i), chance) is (i > 1)
+        ride.ride.leave()
+    ride.close()
+
+
 def test_what_was_found_out_holds_while_nothing_else_is_known() -> None:
     ride = Ride()
     ride.board(Random(1))
     assert ride.round(0, asked(), Random(1))
     ride.memory["b"] = 1
     assert not ride.round(1, SEEN + DONE, Random(1))
-    assert ride.ride.leave()[9] == asked()
+    carried = Carried(*ride.ride.leave()[3])
+    assert carried.request == asked()
+    assert carried.owed
     ride.close()
 
 
@@ -299,19 +421,23 @@ def test_a_round_that_is_taken_back_says_whose_it_was() -> None:
     ride.gear.block(0, PLACE, SEED, 1)
     assert len(ride.gear.undo()) == 1
     assert ride.gear.undo() == []
-    done, _, seq, arrived, *_, places, owed, _, _ = ride.ride.leave()
-    assert (done, seq, arrived, places, owed) == (0, 5, (0, 1 << 40), b"", b"")
+    (seq, arrived, *_, places), moved, _, rest = ride.ride.leave()
+    carried = Carried(*rest)
+    assert (carried.done, seq, arrived, places, carried.owed) == (0, 5, (0, 1 << 40), b"", False)
+    assert (moved, carried.arrived, carried.request, carried.subject) == (0, arrived, b"", None)
     ride.close()
 
 
 @pytest.mark.parametrize(
     "learnt",
     [
-        (b"a", "text", (), True, 0, 1, None),
-        (b"a", None, ("int4:",), True, 0, 1, None),
-        (b"a", None, (b"t" * 25,), True, 0, 1, None),
-        (b"a", None, (), True, 2, 1, None),
-        ("a", None, (), True, 0, 1, None),
+        (b"a", None, None, "text", (), True, 0, 1, 1, None),
+        (b"a", None, None, None, ("int4:",), True, 0, 1, 1, None),
+        (b"a", None, None, None, (b"t" * 25,), True, 0, 1, 1, None),
+        (b"a", None, None, None, (), True, 2, 1, 1, None),
+        (b"a", b"P", None, None, (), True, 0, 1, 1, None),
+        (b"", "text", None, None, (), True, 0, 1, 1, None),
+        ("a", None, None, None, (), True, 0, 1, 1, None),
     ],
 )
 def test_what_can_not_be_learnt(learnt: tuple[Any, ...]) -> None:
@@ -329,7 +455,7 @@ def test_nobody_boards_twice_or_leaves_twice() -> None:
         ride.board(chance)
     other = ride.gear.ride(2, 0, 1 << 20)
     fds = (ride.near[0].fileno(), ride.near[1].fileno())
-    rest = ((0, 0), (0, 0), 1, 1, 1, ({}, "a", None, "b", None))
+    rest = ((0, 0), (0, 0), 1, 1, 1, ({}, "a", None, "b", None), None)
     with pytest.raises(ValueError, match="somebody else"):
         other.board(Thing(), Thing(), fds, 1, 5, *rest)
     ride.ride.leave()

@@ -9,6 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -25,6 +26,17 @@ sys.path[:0] = [
     str(Path(__file__).parents[1] / "protocols" / "postgres"),
 ]
 
+from gear_kit import (  # noqa: E402
+    ANEW,
+    EXTRAS,
+    PLAIN_RUNS,
+    STEPS,
+    TRANSACTIONS,
+    Stranger,
+    anew,
+    bind,
+    gear_type,
+)
 from pg_kit import (  # noqa: E402
     SYNC,
     TERMINATE,
@@ -39,7 +51,6 @@ from pg_kit import (  # noqa: E402
     ready,
     row,
 )
-from test_gear import EXTRAS, PLAIN_RUNS, STEPS, Stranger, bind, gear_type  # noqa: E402
 
 from gateway.farewell import farewell  # noqa: E402
 from gateway.leg import Leg  # noqa: E402
@@ -69,7 +80,8 @@ MORE = {
     "select 8": WIDE,
 }
 TIMED, MASKED, STANDING = "select 7", "select 6", "select 5"
-NAMED = dict(zip("abcdefgh", ["1", "2", "3", "4", "5", "6", "7", "8"], strict=True))
+NAMED = {name: f"select {number}" for number, name in enumerate("abcdefgh", 1)}
+NAMED |= {"y": "begin", "z": "commit"}
 
 
 class Lane:
@@ -265,8 +277,8 @@ class Lane:
             patch("gateway.relay.judge", self.judge),
             patch("recorder.journal.os.write", self.write),
         ):
-            for name, number in NAMED.items():
-                self.do(parse(name, f"select {number}") + SYNC)
+            for name, text in NAMED.items():
+                self.do(parse(name, text) + SYNC)
                 self.pump()
             for step in script:
                 if self.session._over.is_set():
@@ -350,6 +362,7 @@ ORDINARY = st.one_of(
     st.builds(runs, st.sampled_from([*NAMED])),
     st.builds(runs, st.just("a")),
     PLAIN_RUNS,
+    ANEW,
     STEPS.filter(lambda step: step != b"forget"),
     st.builds(lambda n: runs(n)[:-3], st.just("a")),
     st.just(runs("a")[-3:]),
@@ -362,9 +375,14 @@ ENDS = st.sampled_from(
     ["leave", "dismiss", "fault", "full", "client gone", "upstream gone", "client done",
      "upstream done", (FATAL,), (ready(),), TERMINATE, b"\0\0\0\0\0\0"]
 )  # fmt: skip
+PAIRS = TRANSACTIONS.map(lambda steps: steps * 2)
 SCRIPTS = st.builds(
-    lambda first, end, last: [*first, end, *last],
-    st.lists(st.one_of(ORDINARY, ORDINARY, ORDINARY, TROUBLE), min_size=1, max_size=20),
+    lambda first, end, last: [*chain(*first), end, *last],
+    st.lists(
+        st.one_of(PAIRS, *[one.map(lambda step: [step]) for one in (ORDINARY, ORDINARY, TROUBLE)]),
+        min_size=1,
+        max_size=16,
+    ),
     ENDS,
     st.lists(st.one_of(ORDINARY, TROUBLE), max_size=4),
 )
@@ -412,6 +430,16 @@ def test_a_session_is_the_same_at_length(**case: Any) -> None:
 def test_what_comes_again_is_carried_to_the_end(masked: bool, end: str) -> None:
     again = [runs(name) for name in "aabb" * 5]
     assert compare(masked, 8 << 20, [*again, "slow", runs("a"), end, "reply", runs("a")]) > 30
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize(
+    "end", ["leave", "dismiss", "full", "client gone", "upstream gone", "fault", (FATAL,)]
+)
+def test_what_is_carried_within_transactions(masked: bool, end: Any) -> None:
+    one = [runs("y"), runs("a"), anew("select 1"), runs("b"), runs("z")]
+    assert compare(masked, 8 << 20, [*one * 8, *one[:3], end, *one[3:], *one]) > 40
+    assert compare(masked, 1500, [*one * 8, *one[:2], "slow", one[2], end, "reply", *one]) > 8
 
 
 def test_what_a_full_disk_did_not_take_is_not_counted() -> None:
