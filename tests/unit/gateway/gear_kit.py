@@ -439,12 +439,55 @@ TRANSACTIONS = st.builds(
 
 
 def scripts(least: int, most: int) -> st.SearchStrategy[list[bytes]]:
-    """Steps, in and out of transactions; the ones that were begun are begun again."""
-    one = st.one_of(STEPS.map(lambda step: [step]), TRANSACTIONS.map(lambda steps: steps * 2))
+    """Steps in and out of transactions, and what is said again and again."""
+    again = TRANSACTIONS.map(lambda steps: steps * 2)
+    one = st.one_of(again, STEPS.map(lambda step: [step]))
     return st.lists(one, min_size=least, max_size=most).map(lambda found: [*chain(*found)])
 
 
 SCRIPTS = scripts(1, 12)
+ORDINARY = [
+    run("a"), run("b", None), run("a", b"x" * 300), run("b"), run(""), run("a", b"\xc3\xa9"),
+    anew("select 1"), anew("select 2"), anew("select 2", 23), anew("select 3", 25),
+    anew("select 4"),
+    parse("", "select 1") + bind("", [b"\1", None], [1]) + execute() + SYNC,
+    bind("a", [b"7", b"8"], [0, 1]) + execute() + SYNC,
+]  # fmt: skip
+NOISE = [
+    query("select 1"), query("fail"), anew("fail"), anew("nonsense"), parse("", "nonsense") + SYNC,
+    parse("", "select 2", 23) + describe("S") + SYNC, describe("S") + SYNC, close("S") + SYNC,
+    close("S", "b") + SYNC, parse("b", "select 3") + SYNC, query("deallocate a"),
+    parse("a", "select 1") + SYNC, query("prepare b as select 2"), query("set search_path to b"),
+    query("begin"), query("commit"), query("rollback"), anew("savepoint s"), run("a") + run("b"),
+    anew("select 1") + anew("select 2"), anew("select 1")[:-5] + FLUSH, SYNC, FLUSH,
+    execute() + SYNC, execute("", 1) + SYNC, run("a", portal="p"), execute("p", 1) + SYNC,
+    bind("a", [], [], "p") + SYNC, bind("a", [], []) + FLUSH, parse("", "select 1") + run("a"),
+    anew("delete from t"), b"forget", query("select set_config('a','b',false)"),
+]  # fmt: skip
+
+
+def tunes(chance: Random) -> list[bytes]:
+    """What clients say again and again, with something else now and then."""
+    found: list[bytes] = []
+    for _ in range(chance.randint(1, 4)):
+        tune = [chance.choice(ORDINARY) for _ in range(chance.randint(1, 4))]
+        if chance.random() < 0.6:
+            tune.insert(0, chance.choice([run("y"), anew("begin"), query("begin")]))
+            tune.append(chance.choice([run("z"), anew("commit"), query("rollback")]))
+        for _ in range(chance.randint(2, 5)):
+            for step in tune:
+                found.append(step)
+                if chance.random() < 0.05:
+                    found.append(chance.choice(NOISE))
+    return found
+
+
+def surprises(chance: Random) -> dict[int, bytes]:
+    """Of the server, by the number of its reads."""
+    said = [b"T", f("N", b"SNOTICE\0VNOTICE\0C00000\0Mx\0\0"), f("S", b"TimeZone\0UTC\0")]
+    return {chance.randint(8, 60): chance.choice(said) for _ in range(chance.choice([0, 0, 1, 2]))}
+
+
 EXTRAS = st.dictionaries(
     st.integers(1, 30),
     st.sampled_from(

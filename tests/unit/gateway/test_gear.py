@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -36,6 +37,8 @@ from gear_kit import (  # noqa: E402
     run,
     scripts,
     state,
+    surprises,
+    tunes,
 )
 from pg_kit import (  # noqa: E402
     SYNC,
@@ -103,6 +106,27 @@ def test_the_loop_does_what_python_does(**case: Any) -> None:
 @settings(max_examples=4000, deadline=None, suppress_health_check=list(HealthCheck))
 def test_the_loop_does_what_python_does_at_length(**case: Any) -> None:
     compare(**case)
+
+
+def check_tunes(seeds: range) -> int:
+    carried = 0
+    for seed in seeds:
+        chance = Random(seed)
+        script, extra = tunes(chance), surprises(chance)
+        cut, masked, blocks = chance.choice([0, 0, 0, 2]), chance.random() < 0.5, seed % 3 == 0
+        carried += compare(script, extra, cut, seed, masked, blocks)
+    return carried
+
+
+def test_tunes() -> None:
+    assert check_tunes(range(40)) > 40 * 10
+
+
+@pytest.mark.deep
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("first", range(100, 8100, 2000))
+def test_more_tunes(first: int) -> None:
+    assert check_tunes(range(first, first + 2000)) > 2000 * 10
 
 
 @pytest.mark.parametrize("masked", [False, True])
