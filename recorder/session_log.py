@@ -76,6 +76,8 @@ class SessionLog:
         "_part_seq",
         "_part_until",
         "_refused",
+        "_said",
+        "_said_of",
         "_seq",
         "_shape_text",
         "_shapes",
@@ -117,6 +119,8 @@ class SessionLog:
         self._shape_text = 0
         self._verdicts = [0, 0, 0, 0]
         self._refused = False
+        self._said: list[Any] = []
+        self._said_of: tuple[object, ...] = ()
         self.lent = False
         self.number = number
         self.header = header
@@ -462,7 +466,7 @@ class SessionLog:
         self._grow(size)
 
     def _shape(self, key: tuple[object, ...], entries: list[Any]) -> int:
-        text, phase, verdict, rules, reason, policy, masks, shadow = key
+        text = key[0]
         assert isinstance(text, str)
         cut = 0
         if len(text) > records.TEXT_MAX:
@@ -478,7 +482,12 @@ class SessionLog:
         if not cut:
             self._shapes[key] = shape
         self.flags |= 1
-        said = plain_value([phase, text, verdict, rules, reason, policy, masks, shadow])
-        entries.append((records.SHAPE, shape, *said, cut))
+        of = key[1:]
+        if of != self._said_of:
+            # The words of a verdict come again with each text that it is given for.
+            self._said_of = of
+            self._said = [plain_value(value) for value in of]
+        first, *rest = self._said
+        entries.append((records.SHAPE, shape, first, writable(text), *rest, cut))
         self.size += 4 * len(text) + 256
         return shape
