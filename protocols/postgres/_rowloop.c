@@ -148,6 +148,36 @@ static PyObject *run_end(PyObject *Py_UNUSED(self), PyObject *args)
     return PyLong_FromSsize_t(at);
 }
 
+static PyObject *payloads(PyObject *Py_UNUSED(self), PyObject *buffer)
+{
+    const unsigned char *at, *end;
+    PyObject *result;
+    unsigned char *to;
+
+    if (!PyBytes_Check(buffer)) {
+        PyErr_SetString(PyExc_TypeError, "frames are bytes");
+        return NULL;
+    }
+    at = (const unsigned char *)PyBytes_AS_STRING(buffer);
+    end = at + PyBytes_GET_SIZE(buffer);
+    result = PyBytes_FromStringAndSize(NULL, end - at);
+    if (result == NULL)
+        return NULL;
+    to = (unsigned char *)PyBytes_AS_STRING(result);
+    while (at < end) {
+        uint32_t length = end - at < 5 || *at != 'd' ? 0 : get32(at + 1);
+        if (length < 4 || length > 0x7fffffffu || (size_t)(end - at - 1) < length) {
+            Py_DECREF(result);
+            return lie("not a whole CopyData"), NULL;
+        }
+        memcpy(to, at + 5, length - 4);
+        to += length - 4;
+        at += 1 + (size_t)length;
+    }
+    _PyBytes_Resize(&result, to - (unsigned char *)PyBytes_AS_STRING(result));
+    return result;
+}
+
 static PyObject *accept(PyObject *Py_UNUSED(self), PyObject *capsule)
 {
     PyTypeObject *type = PyCapsule_GetPointer(capsule, MASK_CAPSULE);
@@ -159,8 +189,10 @@ static PyObject *accept(PyObject *Py_UNUSED(self), PyObject *capsule)
 
 static PyMethodDef methods[] = {
     {"mask_lines", mask_lines, METH_VARARGS, "See lineloop.mask_lines."},
+    {"gather_lines", gather_lines, METH_VARARGS, "See lineloop.gather_lines."},
     {"mask_rows", mask_rows, METH_VARARGS, "See rowloop.mask_rows."},
     {"gather", gather, METH_VARARGS, "See rowloop.gather."},
+    {"payloads", payloads, METH_O, "See lineloop.payloads."},
     {"run_end", run_end, METH_VARARGS, "See rowloop.run_end."},
     {"accept", accept, METH_O, "Call masks of this type (_masks.TYPE) as C does."},
     {NULL, NULL, 0, NULL},

@@ -16,7 +16,7 @@ from protocols.contract import Destined, Opening, Plan
 from protocols.postgres.catalog import generated
 from protocols.postgres.copybinary import CopyBinary
 from protocols.postgres.copylines import broken
-from protocols.postgres.copytext import CopyText
+from protocols.postgres.copytext import CopyText, payloads
 from protocols.postgres.describe import DescribeErrand
 from protocols.postgres.fields import BINARY, TEXT, Field
 from protocols.postgres.rows import RowMasker
@@ -30,7 +30,6 @@ _SAFE_ENCODINGS: Final = re.compile(
 """Where no ASCII byte is part of another character. The others (SJIS, BIG5,
 GBK, GB18030, JOHAB, UHC) could hide a delimiter or a backslash."""
 
-COPY_DATA: Final = 0x64
 _HARMLESS: Final = frozenset({"force_quote"})
 """Options that change nothing for a mask: quotes are read wherever they are."""
 
@@ -80,15 +79,11 @@ class CopyMasker:
         for each row as a server sends them. Longer runs are faster by row."""
         if self.idle:
             return buffer
-        payloads: list[bytes] = []
-        at = 0
-        while at < len(buffer):
-            end = at + 1 + int.from_bytes(buffer[at + 1 : at + 5], "big", signed=True)
-            if buffer[at] != COPY_DATA or end < at + 5 or end > len(buffer):
-                raise broken("not a whole CopyData")
-            payloads.append(buffer[at + 5 : end])
-            at = end
-        return self._format.feed(b"".join(payloads), True)
+        try:
+            stream = payloads(buffer)
+        except ValueError as error:
+            raise broken(str(error)) from None
+        return self._format.feed(stream, True)
 
     def end(self) -> bytes:
         """CopyDone came: what is left (nothing, for every row that is whole

@@ -1,16 +1,19 @@
-"""The loop over lines of COPY, in Python: the reference of
-``_rowloop.mask_lines``, which is the same in C."""
+"""The loops over lines of COPY, in Python: the reference of ``_rowloop.mask_lines``
+and others, which are the same in C."""
 
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Callable
 from functools import lru_cache
 from typing import TypeAlias
 
-CellAction: TypeAlias = "bytes | Callable[[bytes], bytes] | None"
-"""What becomes of a column's raw cells that are not NULL: None passes them,
-bytes stand in for every one, a function maps them."""
+from protocols.postgres.copylines import Lines
+
+CellAction: TypeAlias = "bytes | Callable[[bytes], bytes | None] | None"
+"""What becomes of a column's cells that are not NULL: None passes them, bytes
+are the raw cell that stands in for every one, a function maps their values."""
 
 
 def cells(block: bytes, delimiter: int, quote: int, escape: int) -> list[list[bytes]]:
@@ -59,34 +62,66 @@ def _pattern(delimiter: int, quote: int, escape: int) -> re.Pattern[bytes]:
     return re.compile(rb"(" + q + inner + q + rb"|[^\n" + d + q + rb"]*+)" + end, re.DOTALL)
 
 
-def mask_lines(  # noqa: PLR0917 (the compiled one takes no keywords)
-    block: bytes,
-    actions: tuple[CellAction, ...],
-    delimiter: int,
-    quote: int,
-    escape: int,
-    null: bytes,
-    framed: bool,
+def mask_lines(
+    block: bytes, actions: tuple[CellAction, ...], lines: Lines, framed: bool
 ) -> tuple[bytes, tuple[int, ...]]:
     """``block`` with ``actions`` done to its columns, and how many cells of
-    each column they changed. A raw cell that is ``null`` is NULL and stays.
+    each column they changed. A raw cell that is ``lines.null`` is NULL and stays.
     ``framed``: every row becomes a CopyData frame. ``ValueError`` on a row
     that is not well-formed or has another number of columns."""
     columns = len(actions)
     counts = [0] * columns
     work = [(column, act) for column, act in enumerate(actions) if act is not None]
-    mark = bytes((delimiter,))
+    mark = bytes(lines.marks[:1])
     out: list[bytes] = []
-    for row in cells(block, delimiter, quote, escape):
+    for row in cells(block, *lines.marks):
         if len(row) != columns and not (columns == 0 and row == [b""]):
             raise ValueError("a row of COPY has another number of columns than announced")
         for column, act in work:
-            cell = row[column]
-            if cell != null:
-                row[column] = act if isinstance(act, bytes) else act(cell)
+            value = lines.read(row[column])
+            if value is not None:
+                row[column] = act if isinstance(act, bytes) else lines.write(act(value))
                 counts[column] += 1
         line = mark.join(row) + b"\n"
         if framed:
             out.append(b"d" + (len(line) + 4).to_bytes(4, "big"))
         out.append(line)
     return b"".join(out), tuple(counts)
+
+
+def gather_lines(block: bytes, looks: bytes, lines: Lines) -> tuple[bytes, bytes]:
+    """The values that a screen must see, and where they came from.
+
+    ``looks`` is nonzero for each column that is looked into. The first result joins the
+    values with NUL bytes (one after each), NULL and empty ones left out; the second
+    is an array of native uint32 in fours: start in the joined bytes, start
+    and end of the raw cell in ``block``, column. ``ValueError`` as ``mask_lines``.
+    """
+    columns = len(looks)
+    joined = bytearray()
+    index = array("I")
+    at = 0
+    for row in cells(block, *lines.marks):
+        if len(row) != columns and not (columns == 0 and row == [b""]):
+            raise ValueError("a row of COPY has another number of columns than announced")
+        for column, cell in enumerate(row):
+            value = lines.read(cell) if columns and looks[column] else None
+            if value:
+                index.extend((len(joined), at, at + len(cell), column))
+                joined += value + b"\0"
+            at += len(cell) + 1
+    return bytes(joined), index.tobytes()
+
+
+def payloads(buffer: bytes) -> bytes:
+    """The payloads of a run of whole CopyData frames, joined. ``ValueError`` where it is
+    not one."""
+    out: list[bytes] = []
+    at = 0
+    while at < len(buffer):
+        end = at + 1 + int.from_bytes(buffer[at + 1 : at + 5], "big", signed=True)
+        if buffer[at] != 0x64 or end < at + 5 or end > len(buffer):
+            raise ValueError("not a whole CopyData")
+        out.append(buffer[at + 5 : end])
+        at = end
+    return b"".join(out)

@@ -398,8 +398,8 @@ class ServerLane:
                 if sight is HIDDEN:
                     nxt = self._hide(pos, nxt)
                 elif sight is not OPEN:
-                    shown = sight.feed(buf[pos + HEADER_SIZE : nxt])
-                    self._swap(pos, nxt, frame(100, shown) if shown else b"")
+                    nxt = run_end(buf, nxt, 100, 4)
+                    self._swap(pos, nxt, sight.frames(buf[pos:nxt]))
             elif kind == 69:
                 self._error(pos, nxt)
                 if self._mute:

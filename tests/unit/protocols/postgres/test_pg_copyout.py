@@ -13,10 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gateway.policy.masks import build
 from protocols.contract import Mask, Plan, Screen
 from protocols.errors import LimitError, WireError
 from protocols.postgres import lineloop
 from protocols.postgres.copyout import CopyMasker, columns_query, copied, unknown, unmaskable
+from protocols.postgres.copytext import CopyText
 from protocols.postgres.fields import Field
 from protocols.postgres.rows import COMPILED
 from protocols.sql import CopyShape, analyse
@@ -257,26 +259,54 @@ junk = st.lists(st.sampled_from([b"a", b"\\", b"\t", b"\n", b",", b'"', b"'", b"
 @given(
     st.lists(tables() | junk, max_size=1),
     st.sampled_from(SHAPES[:-1]),
-    st.lists(st.sampled_from([None, b"", b"X", lambda cell: cell[::-1] + b"!"]), max_size=4),
+    st.lists(
+        st.sampled_from(
+            [
+                None,
+                b"",
+                b"X",
+                lambda value: value[::-1] + b"!",
+                lambda value: value,
+                lambda value: None,
+                build("keep-last", {"n": 1}),
+                build("partial-email", {}),
+                build("fixed-format", {}),
+            ]
+        ),
+        max_size=4,
+    ),
     st.booleans(),
+    st.data(),
 )
 def test_the_compiled_loop_is_the_same(
-    source: list[list[Row] | bytes], how: CopyShape, actions: list[Any], framed: bool
+    source: list[list[Row] | bytes],
+    how: CopyShape,
+    actions: list[Any],
+    framed: bool,
+    data: st.DataObject,
 ) -> None:
     from protocols.postgres import _rowloop
 
     block = b""
     for part in source:
         block = part if isinstance(part, bytes) else b"".join(write(how, part))
-    csv_ = how.format == "csv"
-    marks = (ord(how.delimiter), ord(how.quote) if csv_ else -1, ord(how.escape) if csv_ else -1)
-    got = []
-    for loop in (lineloop.mask_lines, _rowloop.mask_lines):
-        try:
-            got.append(loop(block, tuple(actions), *marks, how.null.encode(), framed))
-        except ValueError:
-            got.append(None)
-    assert got[0] == got[1]
+    if framed and data.draw(st.booleans()):
+        pieces = cuts(block, data)
+        block = frames(pieces) + data.draw(st.sampled_from([b"", b"d", b"d\0\0\0\3", b"D\0\0\0\4"]))
+    lines = CopyText(how, [], Plan(()), None, masked=[], limit=1)._lines
+    looks = bytes(act is not None for act in actions)
+    for name, *args in (
+        ("mask_lines", tuple(actions), lines, framed),
+        ("gather_lines", looks, lines),
+        ("payloads",),
+    ):
+        got = []
+        for loop in (lineloop, _rowloop):
+            try:
+                got.append(getattr(loop, name)(block, *args))
+            except ValueError:
+                got.append(None)
+        assert got[0] == got[1]
 
 
 @pytest.mark.parametrize(
