@@ -303,6 +303,14 @@ def test_the_compiled_loops_are_the_same(
         assert outcome(getattr(_rowloop, name), *args) == outcome(getattr(rowloop, name), *args)
 
 
+@pytest.mark.parametrize("value", [b"", b"a", b"@", b"ab@", b"ab@c", b"ab", b"\xc3", b"ab@\xc3"])
+def test_a_mask_sees_nothing_of_what_comes_after_its_value(loop: Any, value: bytes) -> None:
+    """The next byte is a letter: the type of the row that follows."""
+    for mask in MASKS:
+        shown = loop.mask_rows(frame([value]) + frame([None]), (mask,))
+        assert shown == (frame([mask(value)]) + frame([None]), (1,))
+
+
 def test_a_run_ends_with_its_last_whole_frame(loop: Any) -> None:
     run = frame([b"a"]) + frame([None])
     assert loop.run_end(run + b"Z\0\0\0\5I", 0, 0x44, 6) == len(run)
