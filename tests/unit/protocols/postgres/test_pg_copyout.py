@@ -309,6 +309,28 @@ def test_the_compiled_loop_is_the_same(
         assert got[0] == got[1]
 
 
+@pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
+@pytest.mark.parametrize("how", SHAPES[:-1])
+def test_the_compiled_loops_read_and_write_every_value(how: CopyShape) -> None:
+    from protocols.postgres import _rowloop
+
+    lines = CopyText(how, [], Plan(()), None, masked=[], limit=1)._lines
+    values = [b"", b" a", b"a ", b"\x1ca", b"\\.", b"\\", b"ab@c", lines.null]
+    values += [bytes([byte]) for byte in range(256)] + [b"a%cb" % byte for byte in range(256)]
+    whole = bytes(lines.marks[:1]) + b"\n"
+    for value in values:
+        for block in (lines.write(value) + whole, b"a" + whole, b"a" + whole + value + whole):
+            for mask in (lambda raw: raw, lambda raw, to=value: to, build("fixed-format", {})):
+                got = []
+                for loop in (lineloop, _rowloop):
+                    try:
+                        shown = loop.mask_lines(block, (mask, None), lines, False)
+                        got.append((shown, loop.gather_lines(block, b"\1\1", lines)))
+                    except ValueError:
+                        got.append(None)
+                assert got[0] == got[1], (value, block)
+
+
 @pytest.mark.parametrize(
     ("sql", "raw"),
     [
