@@ -89,63 +89,65 @@ class Intent:
         parts: tuple[Part, ...],
         statements: tuple[SqlStatement, ...] = (),
         unqualified: frozenset[str] = frozenset(),
+        *,
+        like: Intent | None = None,
     ) -> None:
-        places = typed(text)
-        self.hidden = in_bytes(text, places)
         self.raw = raw
-        self.text = without(text, places) if places else text
         self.parts = parts
-        self.statements = statements
-        self.complete = all(part.complete for part in parts)
-        self.guarded = any(
-            effect.kind is EffectKind.CONTROL and effect.of == "setting" and effect.object in _LEXER
-            for part in parts
-            for effect in part.effects
-        )
-        self.opaque = any(part.action in _OPAQUE and not part.complete for part in parts)
-        self.defines = self.opaque or any(part.facts.get("is_ddl") is not False for part in parts)
-        paths = any(
-            changed is None or (isinstance(changed, tuple) and not _PATHS.isdisjoint(changed))
-            for changed in (part.facts.get("sets") for part in parts)
-        )
-        self.displaces = (
-            paths or self.opaque or (self.defines and _TEMPORARY.search(raw) is not None)
-        )
-        self.sources: dict[int, Sources | None] = {}
-        self.unqualified = unqualified.union(*(s.unqualified for s in statements))
-        self.conjures = self.opaque or (self.defines and _CONJURES.search(raw) is not None)
-        self.undone: dict[frozenset[str], tuple[Part, ...]] = {}
-        self.copies_in = self.opaque or any(
-            s.copy is not None and s.copy.direction == "in" and s.copy.via == "stdio"
-            for s in statements
-        )
-        steps = tuple(_step(s) for s in statements)
-        self.steps: tuple[Step | None, ...] = steps if any(steps) else ()
+        if like is None:
+            places = typed(text)
+            self.hidden = in_bytes(text, places)
+            self.text = without(text, places) if places else text
+            self.statements = statements
+            self.complete = all(part.complete for part in parts)
+            self.guarded = any(
+                effect.kind is EffectKind.CONTROL
+                and effect.of == "setting"
+                and effect.object in _LEXER
+                for part in parts
+                for effect in part.effects
+            )
+            self.opaque = any(part.action in _OPAQUE and not part.complete for part in parts)
+            self.defines = self.opaque or any(
+                part.facts.get("is_ddl") is not False for part in parts
+            )
+            paths = any(
+                changed is None or (isinstance(changed, tuple) and not _PATHS.isdisjoint(changed))
+                for changed in (part.facts.get("sets") for part in parts)
+            )
+            self.displaces = (
+                paths or self.opaque or (self.defines and _TEMPORARY.search(raw) is not None)
+            )
+            self.sources: dict[int, Sources | None] = {}
+            self.unqualified = unqualified.union(*(s.unqualified for s in statements))
+            self.conjures = self.opaque or (self.defines and _CONJURES.search(raw) is not None)
+            self.undone: dict[frozenset[str], tuple[Part, ...]] = {}
+            self.copies_in = self.opaque or any(
+                s.copy is not None and s.copy.direction == "in" and s.copy.via == "stdio"
+                for s in statements
+            )
+            steps = tuple(_step(s) for s in statements)
+            self.steps: tuple[Step | None, ...] = steps if any(steps) else ()
+            return
+        self.text = text
+        # One by one: a loop over the names takes four times as long.
+        self.complete = like.complete
+        self.conjures = like.conjures
+        self.copies_in = like.copies_in
+        self.defines = like.defines
+        self.displaces = like.displaces
+        self.guarded = like.guarded
+        self.hidden = like.hidden
+        self.opaque = like.opaque
+        self.sources = like.sources
+        self.statements = like.statements
+        self.steps = like.steps
+        self.undone = like.undone
+        self.unqualified = like.unqualified
 
     def reworded(self, raw: bytes, text: str) -> Intent:
         """The same meaning in another text (see ``protocols.sql.template``)."""
-        other = _new(Intent)
-        other.raw = raw
-        other.text = text
-        # One by one: a loop over the names takes four times as long.
-        other.complete = self.complete
-        other.conjures = self.conjures
-        other.copies_in = self.copies_in
-        other.defines = self.defines
-        other.displaces = self.displaces
-        other.guarded = self.guarded
-        other.hidden = self.hidden
-        other.opaque = self.opaque
-        other.parts = self.parts
-        other.sources = self.sources
-        other.statements = self.statements
-        other.steps = self.steps
-        other.undone = self.undone
-        other.unqualified = self.unqualified
-        return other
-
-
-_new: Final = object.__new__
+        return Intent(raw, text, self.parts, like=self)
 
 
 def _step(statement: SqlStatement) -> Step | None:
