@@ -25,6 +25,9 @@ bytes replace every one, ``...`` makes every one NULL, a function maps them."""
 
 _CONSTANT: Final = frozenset({"redact", "null"})
 """Masks that by the rule language's definition do not look at the value."""
+_NO_VALUE: Final = frozenset({"keep-last", "partial-email"})
+"""Masks that show text with stars or brackets in it, which no kind with a
+neutral value holds in either form: its neutral value is all they ever show."""
 _PROBES: Final = (b"", b"a", b"Person@example.org", b"4111 1111 1111 1111", b"\xff\0")
 
 
@@ -59,6 +62,8 @@ def action(mask: Mask, shape: Shape, form: int) -> Action:
         return ...
     change = _scalar(mask.apply, shape.kind, form)
     if not shape.element:
+        if mask.name in _NO_VALUE and shape.kind in scalars.NEUTRAL:
+            return scalars.NEUTRAL[shape.kind][form]
         if not _is_constant(mask):
             return change
         # What is shown comes from a probe alone, so it can hold nothing of

@@ -310,7 +310,7 @@ def test_the_compiled_loop_is_the_same(
 
 
 @pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
-@pytest.mark.parametrize("how", SHAPES[:-1])
+@pytest.mark.parametrize("how", [*SHAPES[:-1], shape("(FORMAT csv, NULL '\"\"')")])
 def test_the_compiled_loops_read_and_write_every_value(how: CopyShape) -> None:
     from protocols.postgres import _rowloop
 

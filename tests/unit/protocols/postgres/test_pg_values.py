@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.policy.masks import build
 from protocols.contract import Mask
 from protocols.postgres import arrays, scalars
 from protocols.postgres.blanks import Blank, blank
 from protocols.postgres.kinds import BUILTIN, Kind, Shape
-from protocols.postgres.values import action, apply
+from protocols.postgres.values import Change, _scalar, action, apply
 
 REDACT = Mask("redact", lambda value: b"[redacted]")
 NULL = Mask("null", lambda value: None)
@@ -59,6 +60,21 @@ def test_what_cannot_hold_the_text_shows_its_neutral_value(name: str, text: byte
     assert apply(REDACT, b"12", OIDS[name], 0) == text
     packed = apply(REDACT, scalars.NEUTRAL[BUILTIN[OIDS[name]][1].kind][1], OIDS[name], 1)
     assert packed == scalars.NEUTRAL[BUILTIN[OIDS[name]][1].kind][1]
+
+
+@given(
+    st.binary(max_size=20) | st.integers().map(lambda n: b"%d" % n) | st.emails().map(str.encode),
+    st.sampled_from(sorted(scalars.NEUTRAL)),
+    st.sampled_from([build("keep-last", {"n": 1}), build("partial-email", {})]),
+)
+def test_masks_that_leave_stars_show_the_neutral_value_of_every_other_type(
+    value: bytes, kind: Kind, change: Change
+) -> None:
+    """Which ``action`` takes for granted."""
+    for form in (0, 1):
+        assert _scalar(change, kind, form)(value) == scalars.NEUTRAL[kind][form]
+        for name in ("keep-last", "partial-email"):
+            assert action(Mask(name, change), Shape(kind), form) == scalars.NEUTRAL[kind][form]
 
 
 def test_what_can_hold_it_does() -> None:
