@@ -205,8 +205,14 @@ FIELDS = (
 )  # fmt: skip
 
 
+CLAUSES = st.lists(
+    st.one_of(NUMBER.map("id = {}".format), NUMBER.map(", a = a - {}".format), WORD, NUMBER, SIGN),
+    max_size=8,
+).map(" ".join)
+
+
 @settings(max_examples=300, deadline=None)
-@given(HEAD, TAIL, st.permutations(["0", "1", "2", "3"]))
+@given(HEAD, CLAUSES, st.permutations(["0", "1", "2", "3"]))
 def test_studied_again_means_what_it_means_alone(head: str, tail: str, order: list[str]) -> None:
     """Whatever was studied before, parts and text are those of the text itself."""
     renamed = "".join(order[int(c)] if c in "0123" else c for c in tail)
