@@ -8,6 +8,9 @@ from pathlib import Path
 
 TICK = os.sysconf("SC_CLK_TCK")
 """CPU time in /proc is counted in these parts of a second (10 ms on Linux)."""
+EXACT = 2
+"""With ``~pid << 3``: the clock of all CPU that a process has used, in nanoseconds (what
+clock_getcpuclockid(3) gives on Linux)."""
 QUIET_SECONDS = 0.1
 
 
@@ -28,7 +31,8 @@ def children(pid: int) -> list[int]:
 
 class Meter:
     """A process and its descendants. CPU of descendants that ended is lost, but
-    with ``ended`` where their parents have waited for them."""
+    with ``ended`` where their parents have waited for them; CPU is exact without it, and
+    counted in ticks with it."""
 
     def __init__(self, pid: int, *, ended: bool = False) -> None:
         self.pid = pid
@@ -48,14 +52,17 @@ class Meter:
 
     def cpu(self) -> float:
         """Seconds of CPU, user and system, since the start."""
-        total = 0
+        total = 0.0
         for pid in self._tree():
             try:
-                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                if self._ended:
+                    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+                    total += sum(map(int, fields[11:15])) / TICK
+                else:
+                    total += time.clock_gettime(~pid << 3 | EXACT)
             except OSError:
                 continue
-            total += sum(map(int, fields[11:15] if self._ended else fields[11:13]))
-        return total / TICK
+        return total
 
     def _status(self, key: str) -> int:
         total = 0

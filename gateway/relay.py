@@ -69,6 +69,8 @@ TELL_SECONDS = 4.0
 CACHE = 1024
 """Verdicts remembered per session. A client that varies its text gains nothing
 but a decision each time."""
+_ALLOW = Allow()
+_ALLOW_MASKED = Allow(masked=True)
 
 
 class Relay:
@@ -138,10 +140,10 @@ class Relay:
     def allowed(self, command: Command, decision: Decision) -> Allow:
         """The Allow for ``decision``, remembering the masks of its result."""
         if not decision.masks and not decision.standing:
-            return Allow()
+            return _ALLOW
         if command.phase is Phase.RUN:
             self.remember(command.number, decision)
-        return Allow(masked=True)
+        return _ALLOW_MASKED
 
     def granted(self, text: str, parts: tuple[Part, ...]) -> Decision | None:
         """The decision that lets each command with ``text`` and ``parts`` run, whatever

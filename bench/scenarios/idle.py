@@ -6,6 +6,7 @@ import resource
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -20,6 +21,7 @@ from bench.settings import Settings
 PROBES = 20
 ROOM_SECONDS = 60.0
 FEW = 50
+BURSTS = 9
 SERVER_PROCESS = 2_500_000
 """Bytes that a session takes in PostgreSQL, roughly."""
 
@@ -112,27 +114,29 @@ class Idle(Contest):
 
 def _work(lab: Lab, contender: Contender) -> tuple[float, float]:
     """One client of prepared -S: transactions a second, and the contender's
-    seconds of CPU for each."""
+    seconds of CPU for each; medians of ``BURSTS``."""
     connection = _connected(contender.door.dsn)
     meter = contender.meter
-    # CPU is counted in 10 ms: long enough for that to be little.
     seconds = 0.05 if lab.settings.smoke else max(2.0, lab.settings.seconds)
     text = "SELECT abalance FROM pgbench_accounts WHERE aid = %s"
+    rates, costs = [], []
     try:
         for n in range(20):
             connection.execute(text, (n + 1,), prepare=True)
-        before, count = meter.cpu() if meter else 0.0, 0
-        start = time.perf_counter()
-        while time.perf_counter() - start < seconds:
-            count += 1
-            row = connection.execute(text, (count % 1000 + 1,), prepare=True).fetchone()
-            if row is None:
-                raise BenchFault(f"{contender.name}: a query beside idle sessions gave no row")
-        took = time.perf_counter() - start
-        spent = (meter.cpu() if meter else 0.0) - before
+        # Half of the bursts may be disturbed.
+        for _ in range(1 if lab.settings.smoke else BURSTS):
+            before, count = meter.cpu() if meter else 0.0, 0
+            start = time.perf_counter()
+            while time.perf_counter() - start < seconds / BURSTS:
+                count += 1
+                row = connection.execute(text, (count % 1000 + 1,), prepare=True).fetchone()
+                if row is None:
+                    raise BenchFault(f"{contender.name}: a query beside idle sessions gave no row")
+            rates.append(count / (time.perf_counter() - start))
+            costs.append(((meter.cpu() if meter else 0.0) - before) / count)
     finally:
         connection.close()
-    return count / took, spent / count
+    return median(rates), median(costs)
 
 
 def _resident(meter: Meter | None) -> int:

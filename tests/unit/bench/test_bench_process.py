@@ -46,3 +46,22 @@ def test_one_that_ends_just_before_it_is_looked_into_does_not_matter(
         monkeypatch.setattr(os, "listdir", ends_before)
         assert mine.cpu() > 0
         assert child.poll() is not None
+
+
+def test_little_cpu_is_seen() -> None:
+    burns = "import sys\nfor _ in sys.stdin:\n    sum(range(20_000))\n    print(1, flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", burns], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        meter = Meter(child.pid)
+        seen = []
+        for _ in range(5):
+            child.stdin.write(b"\n")
+            child.stdin.flush()
+            child.stdout.readline()
+            seen.append(meter.cpu())
+        child.stdin.close()
+    assert seen == sorted(set(seen))
+    assert 0 < seen[-1] - seen[-2] < 0.5
