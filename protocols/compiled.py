@@ -57,6 +57,7 @@ PARTS: Final = {
         "protocols/postgres/_frames.h",
         "protocols/postgres/_gather.h",
         "protocols/postgres/_lines.h",
+        "protocols/postgres/_tuples.h",
         *_MASK,
     ),
     "gateway._gear": (

@@ -1,4 +1,4 @@
-/* The loops of rowloop.py and lineloop.py in C: same arguments, results and errors.
+/* The loops of rowloop.py, lineloop.py and tupleloop.py in C: same arguments, results and errors.
  *
  * Every read of the buffer is behind a comparison with the end of the frame
  * or value that it is in; lengths are compared by subtraction from what is
@@ -12,6 +12,7 @@
 #include "_frames.h"
 #include "_gather.h"
 #include "_lines.h"
+#include "_tuples.h"
 
 /* Puts what `act` shows for a value to `out`, length word included. */
 static int show(Out *out, PyObject *act, const unsigned char *value, int64_t length)
@@ -193,6 +194,8 @@ static PyMethodDef methods[] = {
     {"mask_rows", mask_rows, METH_VARARGS, "See rowloop.mask_rows."},
     {"gather", gather, METH_VARARGS, "See rowloop.gather."},
     {"payloads", payloads, METH_O, "See lineloop.payloads."},
+    {"tuples", tuples, METH_VARARGS, "See tupleloop.tuples."},
+    {"as_copy", as_copy, METH_O, "See tupleloop.as_copy."},
     {"run_end", run_end, METH_VARARGS, "See rowloop.run_end."},
     {"accept", accept, METH_O, "Call masks of this type (_masks.TYPE) as C does."},
     {NULL, NULL, 0, NULL},

@@ -5,10 +5,21 @@ https://www.postgresql.org/docs/current/sql-copy.html, "Binary Format".
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
+from protocols.postgres import tupleloop
 from protocols.postgres.copylines import broken, too_long
+from protocols.postgres.copytext import payloads
 from protocols.postgres.rows import RowMasker
+from protocols.postgres.runs import native
+from protocols.postgres.tupleloop import OVER, TOO_LONG
+
+_Tuples: TypeAlias = Callable[
+    ["bytes | bytearray", int, int, int, int], "tuple[bytes, int, int, int, int]"
+]
+tuples: _Tuples = native.tuples if native else tupleloop.tuples
+as_copy: Callable[[bytes], bytes] = native.as_copy if native else tupleloop.as_copy
 
 SIGNATURE: Final = b"PGCOPY\n\xff\r\n\0"
 
@@ -29,22 +40,17 @@ class CopyBinary:
 
     def feed(self, payload: bytes, framed: bool) -> bytes:
         self._held += payload
-        out: list[bytes] = []
         if not self._begun:
             self._head()
+        shown = b""
         if self._begun:
-            bodies = self._tuples()
-            if bodies:
-                # The server sends the header with what comes first.
-                bodies[0] = self._lead + bodies[0]
-                self._lead = b""
-            if framed:
-                out = [b"d" + (len(body) + 4).to_bytes(4, "big") + body for body in bodies]
-            else:
-                out = bodies
+            try:
+                shown = self._tuples()
+            except ValueError as error:
+                raise broken(str(error)) from None
         if len(self._held) > self._limit:
             raise too_long()
-        return b"".join(out)
+        return shown if framed or not shown else payloads(shown)
 
     def end(self) -> None:
         if self._held or not self._over:
@@ -67,55 +73,31 @@ class CopyBinary:
         self._lead = bytes(held[:size])
         del held[:size]
 
-    def _tuples(self) -> list[bytes]:
-        held = self._held
-        size = len(held)
-        start, at, left = 0, self._at, self._left
-        frames: list[bytes] = []
-        trailer: list[bytes] = []
-        while not self._over:
-            if left < 0:
-                if size - at < 2:
-                    break
-                count = int.from_bytes(held[at : at + 2], "big", signed=True)
-                at += 2
-                if count == -1:
-                    self._over = True
-                    trailer, start = [b"\xff\xff"], at
-                    break
-                if count != self._count:
-                    raise broken("a row of COPY has another number of columns than announced")
-                left = count
-            while left:
-                if size - at < 4:
-                    break
-                length = int.from_bytes(held[at : at + 4], "big", signed=True)
-                if length < -1:
-                    raise broken("a column's length is wrong")
-                if length > self._limit:
-                    raise too_long()
-                if size - at - 4 < max(length, 0):
-                    break
-                at += 4 + max(length, 0)
-                left -= 1
-            if left:
-                break
-            frames.append(b"D" + (at - start + 4).to_bytes(4, "big") + held[start:at])
-            start, left = at, -1
-        del held[:start]
-        self._at, self._left = at - start, left
-        if self._over and held:
-            raise broken("COPY goes on after its trailer")
-        if not frames:
-            return trailer
-        return _bodies(self._masker.rows(b"".join(frames))) + trailer
+    def _tuples(self) -> bytes:
+        """The tuples that are whole now, masked, each a CopyData frame."""
+        if self._over:
+            if self._held:
+                raise broken("COPY goes on after its trailer")
+            return b""
+        rows, used, self._at, self._left, state = tuples(
+            self._held, self._at, self._left, self._count, self._limit
+        )
+        if state == TOO_LONG:
+            raise too_long()
+        del self._held[:used]
+        shown = as_copy(self._masker.rows(rows)) if rows else b""
+        if state == OVER:
+            self._over = True
+            if self._held:
+                raise broken("COPY goes on after its trailer")
+            shown += _frame(b"\xff\xff")
+        if self._lead and shown:
+            # The server sends the header with what comes first.
+            end = 1 + int.from_bytes(shown[1:5], "big")
+            shown = _frame(self._lead + shown[5:end]) + shown[end:]
+            self._lead = b""
+        return shown
 
 
-def _bodies(frames: bytes) -> list[bytes]:
-    at = 0
-    out: list[bytes] = []
-    while at < len(frames):
-        end = at + 1 + int.from_bytes(frames[at + 1 : at + 5], "big")
-        out.append(frames[at + 5 : end])
-        at = end
-    return out
+def _frame(payload: bytes) -> bytes:
+    return b"d" + (len(payload) + 4).to_bytes(4, "big") + payload

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from gateway.policy.masks import build
 from protocols.contract import Mask, Plan, Screen
 from protocols.errors import LimitError, WireError
-from protocols.postgres import lineloop
+from protocols.postgres import lineloop, tupleloop
 from protocols.postgres.copyout import CopyMasker, columns_query, copied, unknown, unmaskable
 from protocols.postgres.copytext import CopyText
 from protocols.postgres.fields import Field
@@ -307,6 +307,54 @@ def test_the_compiled_loop_is_the_same(
             except ValueError:
                 got.append(None)
         assert got[0] == got[1]
+
+
+@pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
+@settings(max_examples=400)
+@given(tables(), st.data())
+def test_the_compiled_loops_over_tuples_are_the_same(table: list[Row], data: st.DataObject) -> None:
+    from protocols.postgres import _rowloop
+
+    raw = bytearray(b"".join(write(SHAPES[-1], table))[22:])
+    for _ in range(data.draw(st.integers(0, 2)) if raw else 0):
+        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.sampled_from([0, 1, 127, 255]))
+    width = len(table[0]) if table else data.draw(st.integers(0, 2))
+    limit = data.draw(st.integers(0, 20) | st.just(1 << 20))
+    pieces = cuts(bytes(raw), data)
+    got: list[Any] = []
+    for loop in (tupleloop, _rowloop):
+        held, at, left = bytearray(), 0, -1
+        seen: list[Any] = []
+        try:
+            for piece in pieces:
+                held += piece
+                seen.append(loop.tuples(held, at, left, width, limit))
+                rows, used, at, left, state = seen[-1]
+                seen.append(loop.as_copy(rows))
+                del held[:used]
+                if state:
+                    break
+        except ValueError as error:
+            seen.append(str(error))
+        got.append(seen)
+    assert got[0] == got[1]
+
+
+@pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
+def test_the_compiled_loops_over_tuples_refuse_alike() -> None:
+    from protocols.postgres import _rowloop
+
+    for loop in (tupleloop, _rowloop):
+        for at, left in ((-1, -1), (4, -1), (0, -2), (0, 3)):
+            with pytest.raises(ValueError, match="outside"):
+                loop.tuples(b"abc", at, left, 2, 9)
+        for bad in (b"D", b"d\0\0\0\4", b"D\0\0\0\3", b"D\0\0\0\5", b"D\xff\xff\xff\xff"):
+            with pytest.raises(ValueError, match="DataRow"):
+                loop.as_copy(bad)
+        whole = b"D\0\0\0\5a"
+        assert loop.as_copy(whole * 2) == b"d\0\0\0\5a" * 2
+        assert whole[:1] == b"D"
+        assert loop.as_copy(b"") == b""
 
 
 @pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
