@@ -8,11 +8,11 @@
  * that its conversation and its log go on as if they had done it themselves.
  *
  * Decisions are Python's: what is recognised is what `learn` named, and only while
- * what it depends on (`watch`) is as it was. A round goes: `round` reads and packs,
- * `block` frames what was packed for its place in the journal, Python writes it, and only
- * then `release` sends. When it can't be written, `undo` takes the round back.
+ * what it depends on (`watch`) is as it was. `drive` goes round after round: it reads and
+ * packs, frames what was packed for its place in the journal, writes it there, and only then
+ * sends. When it can't be written, `undo` takes the round back.
  *
- * One thread calls all of this. Only the wait lets go of the interpreter.
+ * One thread calls all of this. Only the wait and the write let go of the interpreter.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -23,6 +23,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "../recorder/_entry.h"
 #include "../protocols/postgres/_refrain.h"
@@ -250,17 +251,11 @@ static int ready(Gear *gear, Ride *ride, int fd, PyObject **others)
     return 0;
 }
 
-static PyObject *gear_round(Gear *self, PyObject *args)
+/* Waits up to `wait` ms for events, reads and packs. -1: it can't wait, an exception is set. */
+static int gear_read(Gear *self, int wait, PyObject **others)
 {
     struct epoll_event events[EVENTS_MOST];
-    PyObject *others = NULL;
-    int count, wait;
-    if (!PyArg_ParseTuple(args, "i", &wait))
-        return NULL;
-    if (self->touched_count) {
-        PyErr_SetString(PyExc_RuntimeError, "the last round was not finished");
-        return NULL;
-    }
+    int count;
     if (wait <= 0) {
         count = epoll_wait(self->epoll, events, EVENTS_MOST, 0);
     } else {
@@ -269,8 +264,10 @@ static PyObject *gear_round(Gear *self, PyObject *args)
         Py_END_ALLOW_THREADS
     }
     if (count < 0) {
-        if (errno != EINTR)
-            return PyErr_SetFromErrno(PyExc_OSError);
+        if (errno != EINTR) {
+            PyErr_SetFromErrno(PyExc_OSError);
+            return -1;
+        }
         count = 0;
     }
     self->copied = self->packed = 0;
@@ -282,53 +279,51 @@ static PyObject *gear_round(Gear *self, PyObject *args)
         if (ride != NULL && ride->passed == self->rounds)
             continue; /* Python hears of that side first; this one will be ready again */
         failed = ride != NULL && events[i].events == EPOLLIN
-                     ? ready(self, ride, fd, &others)
-                     : pass_on(self, ride, &others, fd, events[i].events, Py_NewRef(Py_None));
-        if (failed) {
-            Py_XDECREF(others);
-            return NULL;
-        }
+                     ? ready(self, ride, fd, others)
+                     : pass_on(self, ride, others, fd, events[i].events, Py_NewRef(Py_None));
+        if (failed)
+            Py_FatalError("no memory left for what was heard");
     }
-    if (others == NULL)
-        Py_RETURN_NONE;
-    return others;
+    return 0;
 }
 
 /* -- what goes out -------------------------------------------------------- */
 
-static PyObject *gear_block(Gear *self, PyObject *args)
+/* Frames what was packed for `place`; logs without another record there go to `strangers`. */
+static void gear_frame(Gear *self, const Place *place, PyObject **strangers)
 {
-    unsigned long long end, base;
-    unsigned int seed, segment;
-    PyObject *strangers = NULL, *block;
-    if (!PyArg_ParseTuple(args, "KKII", &end, &base, &seed, &segment))
-        return NULL;
     for (int i = 0; i < self->touched_count; i++) {
         Ride *ride = self->touched[i];
-        uint64_t offset = end + ride->packed_at;
-        put_record_header(self->pack + ride->packed_at, DATA_FIRST, ride->packed, seed, offset);
-        ride->places[ride->placed++] = base + offset;
-        if (ride->segment != segment) {
-            if ((strangers == NULL && (strangers = PyList_New(0)) == NULL) ||
-                PyList_Append(strangers, ride->log) < 0) {
-                Py_XDECREF(strangers);
-                return NULL;
-            }
-            ride->segment = segment;
+        uint64_t offset = place->end + ride->packed_at;
+        put_record_header(self->pack + ride->packed_at, DATA_FIRST, ride->packed, place->seed,
+                          offset);
+        ride->places[ride->placed++] = place->base + offset;
+        if (ride->segment != place->segment) {
+            if ((*strangers == NULL && (*strangers = PyList_New(0)) == NULL) ||
+                PyList_Append(*strangers, ride->log) < 0)
+                Py_FatalError("no memory left for whose records are in a segment");
+            ride->segment = place->segment;
         }
     }
-    block = PyBytes_FromStringAndSize((char *)self->pack, (Py_ssize_t)self->packed);
-    if (block == NULL) {
-        Py_XDECREF(strangers);
-        return NULL;
-    }
-    return Py_BuildValue("(NN)", block, strangers != NULL ? strangers : Py_NewRef(Py_None));
 }
 
-static PyObject *gear_release(Gear *self, PyObject *ignored)
+/* Writes it. What went wrong: an errno, -1: only a part was taken; 0: nothing. */
+static int gear_write(Gear *self, int fd)
 {
-    PyObject *late = NULL;
-    (void)ignored;
+    ssize_t wrote;
+    int fault;
+    Py_BEGIN_ALLOW_THREADS
+    do
+        wrote = write(fd, self->pack, self->packed);
+    while (wrote < 0 && errno == EINTR);
+    fault = wrote < 0 ? errno : 0;
+    Py_END_ALLOW_THREADS
+    return fault == 0 && wrote != (ssize_t)self->packed ? -1 : fault;
+}
+
+/* Sends what is on record now; what the kernel does not take goes to `late`. */
+static void gear_release(Gear *self, PyObject **late)
+{
     for (int i = 0; i < self->touched_count; i++) {
         Ride *ride = self->touched[i];
         PyObject *item;
@@ -346,17 +341,62 @@ static PyObject *gear_release(Gear *self, PyObject *ignored)
         }
         item = Py_BuildValue("(Oiy#i)", ride->rider, ride->out, (char *)ride->raw + sent,
                              (Py_ssize_t)ride->size - sent, failed);
-        if (late == NULL)
-            late = PyList_New(0);
-        if (item == NULL || late == NULL || PyList_Append(late, item) < 0)
+        if (*late == NULL)
+            *late = PyList_New(0);
+        if (item == NULL || *late == NULL || PyList_Append(*late, item) < 0)
             /* Bytes on record that never leave: better no worker than such a one. */
             Py_FatalError("no memory left for what the kernel did not take");
         Py_DECREF(item);
     }
     self->touched_count = 0;
-    if (late == NULL)
-        Py_RETURN_NONE;
-    return late;
+}
+
+/* Rounds until there is something for Python to do, nothing comes any more, it is `until`, or
+ * the segment is full. What a fault left unwritten and unsent is there to be taken back. */
+static PyObject *gear_drive(Gear *self, PyObject *args)
+{
+    PyObject *others = NULL, *late = NULL, *strangers = NULL;
+    unsigned long long until, end, base, most;
+    uint64_t before;
+    Place place;
+    int fd, nap, wait = 0, fault = 0, moved = 0;
+    if (!PyArg_ParseTuple(args, "Ki(iKKIIK)", &until, &nap, &fd, &end, &base, &place.seed,
+                          &place.segment, &most))
+        return NULL;
+    if (self->touched_count) {
+        PyErr_SetString(PyExc_RuntimeError, "the last round was not finished");
+        return NULL;
+    }
+    place.base = base;
+    place.end = before = end;
+    for (;;) {
+        struct timespec clock;
+        if (gear_read(self, wait, &others) < 0) {
+            if (!moved)
+                return NULL;
+            PyErr_Clear(); /* the next call meets it again */
+            break;
+        }
+        if (!self->touched_count)
+            break;
+        gear_frame(self, &place, &strangers);
+        fault = gear_write(self, fd);
+        if (fault)
+            break;
+        place.end += self->packed;
+        gear_release(self, &late);
+        moved = 1;
+        if (others != NULL || late != NULL || place.end - before >= most)
+            break;
+        clock_gettime(CLOCK_MONOTONIC, &clock);
+        if ((uint64_t)clock.tv_sec * 1000000000u + (uint64_t)clock.tv_nsec >= until)
+            break;
+        wait = nap;
+    }
+    return Py_BuildValue("(NNNKiN)", others != NULL ? others : Py_NewRef(Py_None),
+                         late != NULL ? late : Py_NewRef(Py_None),
+                         strangers != NULL ? strangers : Py_NewRef(Py_None), place.end - before,
+                         fault, PyBool_FromLong(moved));
 }
 
 /* Takes the round back; whose it was. */
@@ -454,9 +494,7 @@ static void gear_dealloc(Gear *self)
 }
 
 static PyMethodDef gear_methods[] = {
-    {"round", (PyCFunction)gear_round, METH_VARARGS, NULL},
-    {"block", (PyCFunction)gear_block, METH_VARARGS, NULL},
-    {"release", (PyCFunction)gear_release, METH_NOARGS, NULL},
+    {"drive", (PyCFunction)gear_drive, METH_VARARGS, NULL},
     {"undo", (PyCFunction)gear_undo, METH_NOARGS, NULL},
     {"ride", (PyCFunction)gear_ride, METH_VARARGS, NULL},
     {"aboard", (PyCFunction)gear_aboard, METH_NOARGS, NULL},

@@ -36,6 +36,12 @@ typedef struct {
     uint8_t rows;         /* what the last reply said of its rows */
 } State;
 
+/* Where records go next: the place in its segment, and what frames are made with. */
+typedef struct {
+    uint64_t end, base;
+    uint32_t seed, segment;
+} Place;
+
 typedef struct Gear Gear;
 
 typedef struct {

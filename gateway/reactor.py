@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 from typing import Protocol as Interface
 
@@ -33,6 +33,7 @@ GONE = select.EPOLLRDHUP
 its bytes are held back is seen."""
 WRITE = select.EPOLLOUT
 MOST_EVENTS = 256
+_NOWHERE = (-1, 0, 0, 0, 0, 0)
 TURN = 0.002
 """Seconds of the inner epoll before other trio tasks get a turn."""
 NAP = 1
@@ -73,24 +74,34 @@ class Aboard(Rider, Interface):
         ``error`` says why, 0: its buffer is full."""
 
 
+class Open(Interface):
+    """A journal that others write to as well."""
+
+    def ground(self) -> tuple[int, ...]:
+        """Where (``recorder.journal.Ground``)."""
+
+    def wrote(self, length: int, strangers: Sequence[Any], fault: int) -> None:
+        """What was written there."""
+
+
 class Reactor:
     """``flush`` makes what was put on record safe from a crash of this process,
     ``sync`` (run in a thread) safe from a power cut; both raise on failure. With
-    ``write`` (``Journal.write``) there is an inner loop, where it was built; ``own``
-    finds the gateway's own secrets."""
+    ``journal`` there is an inner loop, where it was built; ``own`` finds the
+    gateway's own secrets."""
 
     def __init__(
         self,
         flush: Callable[[], None],
         sync: Callable[[], object],
-        write: Callable[[Any], None] | None = None,
+        journal: Open | None = None,
         own: Screen | None = None,
     ) -> None:
         self._epoll = select.epoll()
-        self.gear: Any = inner_loop(self._epoll.fileno(), own) if write is not None else None
+        self.gear: Any = inner_loop(self._epoll.fileno(), own) if journal is not None else None
         self._flush = flush
         self._sync = sync
-        self._write = write
+        self._journal = journal
         self._undone: list[Aboard] = []
         self._legs: dict[int, tuple[Leg, Rider]] = {}
         self._interest: dict[int, int] = {}
@@ -108,12 +119,12 @@ class Reactor:
         self,
         flush: Callable[[], None],
         sync: Callable[[], object],
-        write: Callable[[Any], None] | None = None,
+        journal: Open | None = None,
     ) -> None:
         """Another journal takes over. No rider may wait for the old one."""
         self._flush = flush
         self._sync = sync
-        self._write = write
+        self._journal = journal
 
     def recall(self) -> None:
         """Bring everybody ashore; a round that is not on record did not happen."""
@@ -232,41 +243,44 @@ class Reactor:
     def _geared_turn(self, end: float) -> None:
         """The same with the inner loop's rounds first. What they leave to do is done
         after they are on record and sent, so that neither comes between the other."""
-        gear = self.gear
-        nap = 0
         while True:
-            rest = gear.round(nap)
-            if gear.touched:
-                self._settle_gear()
-                nap = NAP
-            elif not rest:
-                break
+            rest, moved = self._drive(end)
             if rest:
                 self._rest(rest)
-                nap = 0  # it may have given other tasks something to do
+            elif not moved:
+                break
             if time.monotonic() >= end:
                 break
 
-    def _settle_gear(self) -> None:
-        assert self._write is not None
-        gear = self.gear
+    def _drive(self, end: float) -> tuple[Any, bool]:
+        """The inner loop's rounds until ``end``: what they leave to do, and whether anything
+        moved."""
+        assert self._journal is not None
         try:
-            self._write(gear)
+            ground = self._journal.ground()
+        except Exception:
+            # Nobody can be carried. Who was is failed by what it puts on record next.
+            self.recall()
+            ground = _NOWHERE
+        rest, late, strangers, length, fault, moved = self.gear.drive(
+            int(end * 1e9), NAP, tuple(ground)
+        )
+        try:
+            if length or fault:
+                self._journal.wrote(length, strangers or (), fault)
         except Exception as error:
             self.recall()
             undone, self._undone = self._undone, []
             for rider in undone:
                 rider.fail(error)
-            return
-        late = gear.release()
-        if late is None:
-            return
-        for rider, side, rest, number in late:
+        for rider, side, left, number in late or ():
             try:
-                rider.late(side, rest, number)
+                rider.late(side, left, number)
             except Exception as error:
                 rider.fail(error)
-        self.settle()
+        if late:
+            self.settle()
+        return rest, moved
 
     def _rest(self, rest: list[tuple[int, int, bytes | OSError | None]]) -> None:
         """What the inner loop leaves to Python: events of sockets that nobody aboard

@@ -104,7 +104,7 @@ async def services(config: Config, post: Post) -> AsyncIterator[Services]:
     notary.policy(policy.version)
     journal = new_journal()
     own = own_screen(secrets)
-    reactor = Reactor(journal.flush, journal.sync, journal.write, own)
+    reactor = Reactor(journal.flush, journal.sync, journal, own)
     journal.recall = reactor.recall
     authority = Authority(config, world)
     made = Services(
@@ -286,7 +286,7 @@ async def _guard_recorder(made: Services) -> None:
             told = 0
             journal = made.journal
             journal.recall = made.reactor.recall
-            made.reactor.record_with(journal.flush, journal.sync, journal.write)
+            made.reactor.record_with(journal.flush, journal.sync, journal)
             made.alarm("recorder", "records again")
         elif journal.state() == "critical":
             made.alarm("recorder", "the disk is nearly full: sessions end")

@@ -18,7 +18,7 @@ from array import array
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NamedTuple, NoReturn
 
 from crc32c import crc32c
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -57,14 +57,17 @@ _bound = framing.BOUND.pack
 _record = framing.RECORD.pack
 
 
-class Packed(Protocol):
-    """Records of this round that are packed already."""
+class Ground(NamedTuple):
+    """Where others may write records of logs that are lent: at ``end`` of the segment of that
+    ``seed`` and number, open as ``fd``, whose places start at ``base``; ``room`` is how many
+    bytes may go in before it has to be told of."""
 
-    def block(
-        self, end: int, base: int, seed: int, segment: int, /
-    ) -> tuple[bytes, list[SessionLog] | None]:
-        """Their bytes, for the place ``end`` of the segment of that ``seed`` and number (its
-        places start at ``base``), and the logs that have no other record in it."""
+    fd: int
+    end: int
+    base: int
+    seed: int
+    segment: int
+    room: int
 
 
 def _nobody() -> None:
@@ -320,9 +323,9 @@ class Journal:
         if segment.end >= self._segment_bytes:
             self._rotate()
 
-    def write(self, packed: Packed) -> None:
-        """Write the records that ``packed`` holds, of logs that are lent, as ``flush``
-        would. ``RecorderError``: they are not on record, and must not move."""
+    def ground(self) -> Ground:
+        """Write what is to be written first, as ``flush`` does; others may write then, until
+        ``wrote`` is called, which comes before anything else. ``RecorderError``: nobody may."""
         if self._failed:
             self._fail(self._failed)
         if self._durable_noted != self._durable_place:
@@ -330,19 +333,22 @@ class Journal:
         if self._pieces or self.dirty:
             self.flush()
         segment = self._segment
-        block, strangers = packed.block(segment.end, segment.base, segment.seed, segment.number)
-        if strangers is not None:
-            for log in strangers:
-                log.segments.append(segment.number)
-        try:
-            wrote = os.write(segment.fd, block)
-        except OSError as error:
-            self._fail(f"the journal can't be written: {error.strerror}")
-        length = len(block)
-        if wrote != length:
-            self._fail("the journal can't be written: only a part was taken (disk full?)")
+        room = self._segment_bytes - segment.end
+        return Ground(segment.fd, segment.end, segment.base, segment.seed, segment.number, room)
+
+    def wrote(self, length: int, strangers: Sequence[SessionLog], fault: int) -> None:
+        """Others wrote ``length`` bytes there, first records in that segment of the logs
+        ``strangers``. ``fault``: what came after them did not get written, and must not move: the
+        ``errno``, -1 where only a part was taken; that raises ``RecorderError``."""
+        segment = self._segment
+        for log in strangers:
+            log.segments.append(segment.number)
         segment.end += length
         self.written += length
+        if fault > 0:
+            self._fail(f"the journal can't be written: {os.strerror(fault)}")
+        if fault:
+            self._fail("the journal can't be written: only a part was taken (disk full?)")
         if segment.end >= self._segment_bytes:
             self._rotate()
 

@@ -3,6 +3,7 @@ on them: shared by the tests of the loop."""
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -69,6 +70,7 @@ gear_type = seats._Gear
 
 CLIENT, UPSTREAM = Side.CLIENT, Side.UPSTREAM
 OWN = b"hunter22"
+FULL = os.open("/dev/full", os.O_WRONLY)
 RESULTS = {
     "select 1": columns("a") + row(b"1") + complete("SELECT 1"),
     "select 2": columns("a", "b") + row(b"2", None) + row(b"", b"x") + complete("SELECT 2"),
@@ -255,6 +257,19 @@ class Here:
         return found
 
 
+class Ground:
+    """Where the loop writes; ``full``: the disk takes nothing more."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.full = False
+        self.wrote = journal.wrote
+
+    def ground(self) -> Any:
+        ground = self.journal.ground()
+        return ground._replace(fd=FULL) if self.full else ground
+
+
 class Geared(Here):
     """The same with its bytes on sockets, and a seat in the inner loop."""
 
@@ -281,6 +296,8 @@ class Geared(Here):
         )
         self.seat = seats.Seat(self, self.gear)  # type: ignore[arg-type]
         self.journal.recall = self.recall
+        self.disk = Ground(self.journal)
+        self.ground = self.disk.ground
         self.refrain = self.traffic.refrain
 
     @property
@@ -310,10 +327,12 @@ class Geared(Here):
                     self.seat.board()
 
     def round(self) -> Any:
-        rest = self.gear.round(0)
-        if self.gear.touched:
-            self.journal.write(self.gear)
-            assert self.gear.release() is None
+        ground = self.ground()
+        rest, late, strangers, length, fault, moved = self.gear.drive(0, 0, tuple(ground))
+        assert late is None
+        if length or fault:
+            self.journal.wrote(length, strangers or (), fault)
+        if moved:
             for to in (CLIENT, UPSTREAM):
                 try:
                     self.sent[to] += self.peers[to].recv(1 << 16)

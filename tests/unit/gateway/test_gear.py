@@ -3,7 +3,6 @@ same bytes out, the same records, and afterwards the same state, whatever is sai
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from random import Random
@@ -272,23 +271,15 @@ def test_bytes_that_were_changed_at_length(data: Any, masked: bool) -> None:
     check_replies_that_were_changed(data, masked)
 
 
-def test_what_was_not_written_did_not_happen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_not_written_did_not_happen(tmp_path: Path) -> None:
     """The disk is full in the middle: nothing is sent, and what the log says of itself is
     what is on record."""
     again = bind("a", [b"7"], []) + describe("P") + execute() + SYNC
     side = Geared(tmp_path, masked=False, blocks=False)
     play(side, [*BEGIN, *[again] * 4], {}, 0, 0)
     assert side.seat.aboard
-    real, written = os.write, side.journal.written
-
-    def full(fd: int, data: bytes) -> int:
-        if fd == side.journal._segment.fd:
-            raise OSError(28, "No space left on device")
-        return real(fd, data)
-
-    monkeypatch.setattr("recorder.journal.os.write", full)
+    written = side.journal.written
+    side.disk.full = True
     side.peers[0].sendall(again)
     with pytest.raises(RecorderError):
         side.round()

@@ -6,6 +6,7 @@ Also what is run against a loop built with ``-fsanitize=address,undefined``.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import struct
@@ -107,6 +108,8 @@ class Ride:
             self.epoll.register(sock.fileno(), select.EPOLLIN)
         self.ride = self.gear.ride(1, 0, 1 << 20)
         self.memory: dict[str, int] = {}
+        self.file = os.memfd_create("segment")
+        self.segment = 0
 
     def board(
         self, chance: Random, room: int = 1 << 40, masked: bool | None = None, unnamed: bool = True
@@ -127,16 +130,28 @@ class Ride:
                 )  # fmt: skip
         fds = (self.near[0].fileno(), self.near[1].fileno())
         number = 1 << chance.choice([0, 7, 16, 32, 60])
+        self.segment = 1
         self.ride.board(
             Thing(), Thing(), fds, number, 5, (0, 1 << 40), (1 << 31, 2), 1 << 63, room, 1,
             (self.memory, "a", None, "b", None), subject if unnamed else None,
         )  # fmt: skip
 
+    def drive(self, end: int, segment: int) -> Any:
+        """One round."""
+        os.ftruncate(self.file, 0)
+        os.lseek(self.file, 0, os.SEEK_SET)
+        return self.gear.drive(0, 0, (self.file, end, PLACE, SEED, segment, 1))
+
     def round(self, side: int, raw: bytes, chance: Random) -> bool:
         """True if ``raw`` was carried."""
         self.far[side].send(raw)
-        rest = self.gear.round(0)
-        if not self.gear.touched:
+        end, segment = chance.choice([0, 32, 1 << 20]), chance.choice([1, 2])
+        rest, late, strangers, length, fault, moved = self.drive(end, segment)
+        assert late is None
+        assert fault == 0
+        assert moved == (length > 0)
+        if not moved:
+            assert strangers is None
             ((_, _, passed),) = rest
             assert passed == raw[:16384]
             for sock in self.near:
@@ -147,8 +162,10 @@ class Ride:
                     continue
             return False
         assert rest is None
-        end = chance.choice([0, 32, 1 << 20])
-        block, _ = self.gear.block(end, PLACE, SEED, chance.choice([1, 2]))
+        block = os.pread(self.file, 1 << 20, 0)
+        assert len(block) == length
+        assert (strangers is not None) == (segment != self.segment)
+        self.segment = segment
         body = block[16:]
         assert framing.frame(framing.DATA, body, SEED, end) == block
         record = msgpack.unpackb(body, strict_map_key=False)
@@ -159,7 +176,6 @@ class Ride:
             assert record[3][4] is None
             assert record[4][1] == record[3][1] + 1
         assert record[-1][-1] == raw
-        assert self.gear.release() is None
         assert self.far[1 - side].recv(1 << 20) == raw
         return True
 
@@ -167,6 +183,7 @@ class Ride:
         for sock in (*self.near, *self.far):
             sock.close()
         self.epoll.close()
+        os.close(self.file)
 
 
 def ride_on(seed: int, times: int) -> int:
@@ -375,6 +392,7 @@ def test_more_statements_than_are_remembered() -> None:
         ride.ride.learn(b"%d" % i, None, Thing(), None, (), False, 0, 1, 1, Thing())
     fds = (ride.near[0].fileno(), ride.near[1].fileno())
     for i in range(count + 2):
+        ride.segment = 1
         ride.ride.board(
             Thing(), Thing(), fds, 1, 5, (0, 0), (0, 0), 1 << 63, 1 << 40, 1,
             (ride.memory, "a", None, "b", None), None,
@@ -404,8 +422,8 @@ def test_one_who_is_told_of_one_side_is_not_read_on_the_other() -> None:
     assert ride.round(0, asked(), chance)
     ride.far[1].send(b"N")
     ride.far[0].send(b"Q")
-    ((_, _, first),) = ride.gear.round(0)
-    ((_, _, second),) = ride.gear.round(0)
+    ((_, _, first),) = ride.drive(0, 1)[0]
+    ((_, _, second),) = ride.drive(0, 1)[0]
     assert {first, second} == {b"N", b"Q"}
     assert not ride.gear.touched
     ride.ride.leave()
@@ -417,8 +435,9 @@ def test_a_round_that_is_taken_back_says_whose_it_was() -> None:
     ride = Ride()
     ride.board(chance)
     ride.far[0].send(asked())
-    assert ride.gear.round(0) is None
-    ride.gear.block(0, PLACE, SEED, 1)
+    assert ride.gear.drive(0, 0, (-1, 0, PLACE, SEED, 1, 1)) == (None, None, None, 0, 9, False)
+    with pytest.raises(RuntimeError):
+        ride.drive(0, 1)
     assert len(ride.gear.undo()) == 1
     assert ride.gear.undo() == []
     (seq, arrived, *_, places), moved, _, rest = ride.ride.leave()

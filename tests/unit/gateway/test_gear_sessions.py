@@ -32,6 +32,7 @@ from gear_kit import (  # noqa: E402
     PLAIN_RUNS,
     STEPS,
     TRANSACTIONS,
+    Ground,
     Stranger,
     anew,
     bind,
@@ -101,7 +102,8 @@ class Lane:
         own = own_screen([OWN])
         journal = self.journal
         if geared:
-            self.reactor = Reactor(journal.flush, journal.sync, journal.write, own)
+            self.disk = Ground(journal)
+            self.reactor = Reactor(journal.flush, journal.sync, self.disk, own)
             journal.recall = self.reactor.recall
         else:
             self.reactor = Reactor(journal.flush, journal.sync)
@@ -254,6 +256,8 @@ class Lane:
             session.fail(ZeroDivisionError())
         elif step == "full":
             self.full = True
+            if self.reactor.gear is not None:
+                self.disk.full = True
         elif step in ("client gone", "upstream gone"):
             side = Side.CLIENT if step == "client gone" else Side.UPSTREAM
             self.open[side] = False
