@@ -177,6 +177,7 @@ static int take(Gear *gear, Ride *ride, int side, const uint8_t *raw, size_t siz
         }
         now->status = replied.status;
         now->rows = replied.rows;
+        now->suspended = replied.suspended;
         if (replied.status == 'I') {
             now->rested = 1;
             now->veiled = 0;

@@ -34,6 +34,7 @@ typedef struct {
     uint8_t veiled;       /* results were looked at since */
     uint8_t kept;         /* `request` is the last one */
     uint8_t rows;         /* what the last reply said of its rows */
+    uint8_t suspended;    /* and that there may be more */
 } State;
 
 /* Where records go next: the place in its segment, and what frames are made with. */
@@ -305,7 +306,7 @@ static PyObject *ride_leave(Ride *self, PyObject *ignored)
             fields = self->asked.found->fields;
     }
     result = Py_BuildValue(
-        "((K(KK)(KK)(KK)Ly#)KO" "(KK(KK)KiNNOKy#ONiO))", now->seq, now->arrived[0],
+        "((K(KK)(KK)(KK)Ly#)KO" "(KK(KK)KiNNOKy#ONiON))", now->seq, now->arrived[0],
         now->arrived[1], now->left[0], now->left[1], now->verdicts[0], now->verdicts[1],
         (long long)now->room, self->places != NULL ? (char *)self->places : "",
         (Py_ssize_t)(self->placed * 8), now->moved,
@@ -314,7 +315,8 @@ static PyObject *ride_leave(Ride *self, PyObject *ignored)
         PyBool_FromLong(now->veiled), renewed, now->renewed ? now->renewed - 1 : 0,
         now->kept ? (char *)self->request : "",
         (Py_ssize_t)(now->kept ? self->request_size : 0), subject,
-        PyBool_FromLong(now->under_way), now->rows, fields);
+        PyBool_FromLong(now->under_way), now->rows, fields,
+        PyBool_FromLong(now->suspended));
     if (result == NULL)
         return NULL;
     self->aboard = 0;

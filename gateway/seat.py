@@ -24,8 +24,10 @@ from recorder.session_log import Lent
 if TYPE_CHECKING:
     from gateway.session import Session
 
-FRUITLESS = 3
-"""Trips in a row that carry nothing before the next one waits."""
+FRUITLESS = 8
+"""Trips that carry nothing before the next one waits; one request that was carried makes
+up for some of them."""
+WORTH = 4
 MOST_STAY = 64
 """Requests that it waits for at most, each of which might have been carried."""
 _Gear = getattr(part("gateway._gear"), "Gear", None)
@@ -47,6 +49,7 @@ class Seat:
         "_epoch",
         "_fruitless",
         "_gear",
+        "_knows",
         "_ride",
         "_session",
         "_stay",
@@ -59,40 +62,75 @@ class Seat:
         self._gear = gear
         self._ride: Any = None
         self._epoch: tuple[object, ...] = ()
+        self._knows = False
         self._fruitless = 0
         self._stay = 0
         self.aboard = False
 
     def board(self) -> None:
         """A reply has left, and nothing is behind it: go aboard if the last request may
-        come again, and nothing else is to be done."""
+        come again, or others may that did so before, and nothing else is to be done."""
         refrain = self._conversation.refrain()
         session = self._session
-        if refrain is None or not session.steady:
+        if refrain is not None:
+            epoch, current = refrain.epoch, refrain.current
+        elif self._knows and (standing := self._conversation.standing()):
+            epoch, current = standing
+        else:
+            return
+        if not session.steady:
             return
         if self._stay:
             self._stay -= 1
             return
-        relay, log = session.relay, session.log
-        epoch = (*refrain.epoch, log.era)
+        log = session.log
+        epoch = (*epoch, log.era)
         if epoch != self._epoch:
             self._epoch = epoch
             if self._ride is not None:
                 self._ride.forget()  # what was learnt holds no more
-        decision = relay.granted(refrain.text, refrain.parts)
-        if decision is None:
+            self._knows = False
+        if refrain is None and not self._knows:
             return
-        shape = self._shape(refrain, Phase.RUN, decision)
         number, *arrived = self._conversation.position
-        lent = log.lend(*arrived) if shape >= 0 else None
+        lent = log.lend(*arrived)
         if lent is None:
             return
         try:
-            self._take(refrain, decision, shape, number, lent)
-        except BaseException:
-            log.lent = False  # nobody writes it: it can still be ended
-            raise
-        self.aboard = True
+            if self._learn(refrain, lent.start):
+                self._take(current, number, lent)
+                self.aboard = True
+        finally:
+            if not self.aboard:
+                log.lent = False  # nobody writes it: it can still be ended
+
+    def _learn(self, refrain: Refrain | None, start: int) -> bool:
+        """Remember ``refrain``; True if something is known now that may come again."""
+        if refrain is None:
+            return self._knows
+        session = self._session
+        decision = session.relay.granted(refrain.text, refrain.parts)
+        shape = -1 if decision is None else self._shape(refrain, Phase.RUN, decision)
+        if decision is None or shape < 0:
+            return self._knows
+        prepared = self._shape(refrain, Phase.PREPARE, decision) if refrain.prelude else -1
+        if self._ride is None:
+            limit = min(session.services.config.limits.message, 1 << 30)
+            self._ride = self._gear.ride(session.log.number, start, limit)
+        self._ride.learn(
+            refrain.name,
+            refrain.prelude if prepared >= 0 else None,
+            refrain.subject,
+            refrain.fields,
+            refrain.types,
+            refrain.masked,
+            int(decision.verdict),
+            shape,
+            max(prepared, 0),
+            decision,
+        )
+        self._knows = True
+        return True
 
     def _shape(self, refrain: Refrain, phase: Phase, decision: Decision) -> int:
         return self._session.log.shape_of(
@@ -106,33 +144,14 @@ class Seat:
             decision.shadow,
         )
 
-    def _take(
-        self, refrain: Refrain, decision: Decision, shape: int, number: int, lent: Lent
-    ) -> None:
+    def _take(self, current: object, number: int, lent: Lent) -> None:
         session = self._session
         log, legs = session.log, session.legs
         assert legs[0] is not None
         assert legs[1] is not None
-        if self._ride is None:
-            limit = min(session.services.config.limits.message, 1 << 30)
-            self._ride = self._gear.ride(log.number, lent.start, limit)
-        ride = self._ride
-        prepared = self._shape(refrain, Phase.PREPARE, decision) if refrain.prelude else -1
-        ride.learn(
-            refrain.name,
-            refrain.prelude if prepared >= 0 else None,
-            refrain.subject,
-            refrain.fields,
-            refrain.types,
-            refrain.masked,
-            int(decision.verdict),
-            shape,
-            max(prepared, 0),
-            decision,
-        )
         memory, watched = self._conversation.watched
         (first, first_is), (second, second_is) = watched
-        ride.board(
+        self._ride.board(
             session,
             log,
             (legs[0].fd, legs[1].fd),
@@ -144,7 +163,7 @@ class Seat:
             lent.room,
             lent.segment,
             (memory, first, first_is, second, second_is),
-            refrain.current,
+            current,
         )
 
     def ashore(self) -> None:
@@ -155,14 +174,14 @@ class Seat:
         log, moved, decision, rest = self._ride.leave()
         carried = Carried(*rest)
         session = self._session
-        if carried.done > 1:
-            self._fruitless = 0
+        if carried.done:
+            self._fruitless = max(0, self._fruitless - WORTH * carried.done)
         elif not moved:
             # A client that says something else in between each time: going aboard costs
             # more than a request, so it is tried ever less often.
-            self._fruitless += 1
+            self._fruitless = min(self._fruitless + 1, FRUITLESS + 6)
             if self._fruitless > FRUITLESS:
-                self._stay = min(MOST_STAY, 1 << min(self._fruitless - FRUITLESS, 8))
+                self._stay = min(MOST_STAY, 1 << (self._fruitless - FRUITLESS))
         session.moved += moved
         session.log.take_back(*log)
         if carried.masked:

@@ -59,7 +59,7 @@ class Carried(NamedTuple):
     ``request`` is the last one, as it came, b"" where it is not known any more; ``subject``
     is whose it is. ``owed``: it is beyond ``done``, and the upstream has yet to reply.
     ``rows`` is one of ``Rows``, for the last of ``done``, and of no use where ``owed``;
-    ``fields`` is what its refrain had.
+    ``fields`` is what its refrain had, ``suspended``: it said that there may be more.
     """
 
     done: int
@@ -76,6 +76,7 @@ class Carried(NamedTuple):
     owed: bool
     rows: int
     fields: bytes | None
+    suspended: bool
 
 
 class Recurring(Conversation, Interface):
@@ -85,6 +86,10 @@ class Recurring(Conversation, Interface):
     def refrain(self) -> Refrain | None:
         """The last request, where it is one, was all that came, and is over; None
         where the conversation is anywhere but between two requests."""
+
+    def standing(self) -> tuple[tuple[object, ...], object] | None:
+        """The ``epoch`` and ``current`` that a refrain would have now; None where the
+        conversation is anywhere but between two requests."""
 
     @property
     def watched(self) -> tuple[dict[object, object], tuple[tuple[object, object], ...]]:

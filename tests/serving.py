@@ -30,6 +30,9 @@ class Serving:
     """One gateway in ``folder``. Who derives from it writes ``config_file``.
     ``more`` goes to ``gateway serve``."""
 
+    program: tuple[str, ...] = ("-m", "gateway.cli")
+    """What Python runs."""
+
     def __init__(
         self, folder: Path, *, port: int = 0, workers: int = 1, more: tuple[str, ...] = ()
     ) -> None:
@@ -54,8 +57,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [
                     sys.executable,
-                    "-m",
-                    "gateway.cli",
+                    *self.program,
                     "serve",
                     "-c",
                     str(self.config_file),

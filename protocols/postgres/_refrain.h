@@ -7,7 +7,7 @@
  *     is in the list) [Describe that portal] Execute that portal, Sync, and nothing after it
  *
  * A reply: [ParseComplete] BindComplete [RowDescription or NoData] DataRow*
- * CommandComplete, ReadyForQuery outside of a transaction or within one that has not failed,
+ * CommandComplete or PortalSuspended, ReadyForQuery outside of a transaction or within one that has not failed,
  * and nothing after it.
  *
  * Every read is behind a comparison with the end of the message that it is in;
@@ -48,6 +48,7 @@ typedef struct {
 typedef struct {
     uint8_t status;
     uint8_t rows;
+    uint8_t suspended; /* there may be more of them */
 } Replied;
 
 enum { ROWS_UNTOLD, ROWS_NONE, ROWS_DESCRIBED, ROWS_CAME };
@@ -257,7 +258,8 @@ static int refrain_reply(const uint8_t *p, size_t size, const Asked *asked, Repl
                 return 0;
             if (replied->rows == ROWS_DESCRIBED)
                 replied->rows = ROWS_CAME;
-        } else if (p[0] == 'C') {
+        } else if (p[0] == 'C' || (p[0] == 's' && length == 4)) {
+            replied->suspended = p[0] == 's';
             p += 1 + length;
             if ((size_t)(end - p) != sizeof ready + 1 || memcmp(p, ready, sizeof ready) != 0)
                 return 0;

@@ -274,6 +274,10 @@ class PostgresConversation:
         stage = self._stage
         return stage.refrain() if isinstance(stage, Traffic) else None
 
+    def standing(self) -> tuple[tuple[object, ...], object] | None:
+        stage = self._stage
+        return stage.standing() if isinstance(stage, Traffic) else None
+
     @property
     def watched(self) -> tuple[dict[object, object], tuple[tuple[object, object], ...]]:
         assert isinstance(self._stage, Traffic)

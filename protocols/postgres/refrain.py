@@ -41,6 +41,12 @@ def stands(flight: Flight) -> tuple[dict[object, object], tuple[tuple[object, ob
     return memory, (basis(memory), (FUNCTIONS, memory.get(FUNCTIONS)))
 
 
+def epoch(flight: Flight) -> tuple[object, ...]:
+    """Another one: what was found to be a refrain is none any more."""
+    _, watched = stands(flight)
+    return flight.names.epoch, flight.displaced, flight.murky, *[value for _, value in watched]
+
+
 def idle(client: ClientLane, server: ServerLane) -> bool:
     """True when neither lane has bytes, and neither waits for anything."""
     return not (
@@ -83,7 +89,6 @@ def found(flight: Flight, run: Run, client: ClientLane, server: ServerLane) -> R
     types = tuple([f"{type_ or 'binary'}:".encode() for type_ in statement.types])
     if any(len(type_) > _TYPE_MOST for type_ in types):
         return None
-    _, watched = stands(flight)
     return Refrain(
         name,
         _prelude(statement),
@@ -94,7 +99,7 @@ def found(flight: Flight, run: Run, client: ClientLane, server: ServerLane) -> R
         types,
         run.masked,
         fields,
-        (flight.names.epoch, flight.displaced, flight.murky, *[value for _, value in watched]),
+        epoch(flight),
     )
 
 
@@ -141,7 +146,7 @@ def _replied(flight: Flight, carried: Carried) -> None:
         flight.portals.pop(b"", None)
         return
     run = flight.portals[b""] = _run(flight, carried, names.batch - 1)
-    run.done = 1
+    run.done = 0 if carried.suspended else 1
     run.described = carried.rows != Rows.UNTOLD
     if run.masked:
         run.fields = ()

@@ -12,7 +12,7 @@ from protocols.postgres.clientlane import ClientLane
 from protocols.postgres.flight import IDLE, Flight
 from protocols.postgres.frames import TERMINATE
 from protocols.postgres.messages import fatal, refusal
-from protocols.postgres.refrain import caught_up, found, idle, stands
+from protocols.postgres.refrain import caught_up, epoch, found, idle, stands
 from protocols.postgres.refusal import notice
 from protocols.postgres.serverlane import ServerLane
 from protocols.recurring import Carried, Refrain
@@ -163,6 +163,12 @@ class Traffic:
         if not (flight.rested and idle(client, server)):
             return None
         return found(flight, run, client, server)
+
+    def standing(self) -> tuple[tuple[object, ...], object] | None:
+        flight = self._flight
+        if self._closing or not (flight.rested and idle(self._client, self._server)):
+            return None
+        return (epoch(flight), flight.names.now.get(b"")) if flight.settled else None
 
     @property
     def watched(self) -> tuple[dict[object, object], tuple[tuple[object, object], ...]]:

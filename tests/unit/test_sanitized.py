@@ -17,6 +17,7 @@ from protocols.compiled import PARTS, ROOT, SWITCH, sources_digest
 DRIVERS = (
     "tests/unit/gateway/policy/test_masks.py",
     "tests/unit/gateway/test_gear.py",
+    "tests/unit/gateway/test_gear_bytes.py",
     "tests/unit/gateway/test_gear_sessions.py",
     "tests/unit/protocols/postgres/test_pg_rows.py",
     "tests/unit/protocols/postgres/test_pg_copyout.py",

@@ -298,7 +298,7 @@ class Geared(Here):
         self.journal.recall = self.recall
         self.disk = Ground(self.journal)
         self.ground = self.disk.ground
-        self.refrain = self.traffic.refrain
+        self.refrain, self.standing = self.traffic.refrain, self.traffic.standing
 
     @property
     def watched(self) -> Any:
@@ -471,6 +471,8 @@ ORDINARY = [
     anew("select 4"),
     parse("", "select 1") + bind("", [b"\1", None], [1]) + execute() + SYNC,
     bind("a", [b"7", b"8"], [0, 1]) + execute() + SYNC,
+    bind("a", [b"7"], []) + describe("P") + execute(rows=1) + SYNC,
+    bind("b", [b"7"], []) + describe("P") + execute(rows=1) + SYNC,
 ]  # fmt: skip
 NOISE = [
     query("select 1"), query("fail"), anew("fail"), anew("nonsense"), parse("", "nonsense") + SYNC,
