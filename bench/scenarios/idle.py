@@ -22,6 +22,9 @@ PROBES = 20
 ROOM_SECONDS = 60.0
 FEW = 50
 BURSTS = 9
+PACE = 0.004
+"""Seconds from one transaction to the next where CPU is compared: who waits for a
+server that many sessions slow down is woken more often for each of them."""
 SERVER_PROCESS = 2_500_000
 """Bytes that a session takes in PostgreSQL, roughly."""
 
@@ -107,36 +110,46 @@ class Idle(Contest):
             measured["memory"] = memory / count / 1e3
             measured["cpu idle"] = share * 100
             measured["cpu"] = among[1] * 1e6
-            if alone[1]:
-                measured["cpu ×alone"] = among[1] / alone[1]
+            if alone[2]:
+                measured["cpu ×alone"] = among[2] / alone[2]
         return measured
 
 
-def _work(lab: Lab, contender: Contender) -> tuple[float, float]:
-    """One client of prepared -S: transactions a second, and the contender's
-    seconds of CPU for each; medians of ``BURSTS``."""
+def _work(lab: Lab, contender: Contender) -> tuple[float, float, float]:
+    """One client of prepared -S: transactions a second, and the contender's seconds of CPU
+    for each as fast as it goes, and at ``PACE``; medians of ``BURSTS``."""
     connection = _connected(contender.door.dsn)
     meter = contender.meter
     seconds = 0.05 if lab.settings.smoke else max(2.0, lab.settings.seconds)
     text = "SELECT abalance FROM pgbench_accounts WHERE aid = %s"
-    rates, costs = [], []
+    rates, costs, paced = [], [], []
+    bursts = 1 if lab.settings.smoke else BURSTS
+
+    def burst(pace: float) -> tuple[float, float]:
+        before, count = meter.cpu() if meter else 0.0, 0
+        start = time.perf_counter()
+        while time.perf_counter() - start < seconds / BURSTS:
+            if pace:
+                time.sleep(max(0.0, start + count * pace - time.perf_counter()))
+            count += 1
+            row = connection.execute(text, (count % 1000 + 1,), prepare=True).fetchone()
+            if row is None:
+                raise BenchFault(f"{contender.name}: a query beside idle sessions gave no row")
+        took = time.perf_counter() - start
+        return count / took, ((meter.cpu() if meter else 0.0) - before) / count
+
     try:
         for n in range(20):
             connection.execute(text, (n + 1,), prepare=True)
         # Half of the bursts may be disturbed.
-        for _ in range(1 if lab.settings.smoke else BURSTS):
-            before, count = meter.cpu() if meter else 0.0, 0
-            start = time.perf_counter()
-            while time.perf_counter() - start < seconds / BURSTS:
-                count += 1
-                row = connection.execute(text, (count % 1000 + 1,), prepare=True).fetchone()
-                if row is None:
-                    raise BenchFault(f"{contender.name}: a query beside idle sessions gave no row")
-            rates.append(count / (time.perf_counter() - start))
-            costs.append(((meter.cpu() if meter else 0.0) - before) / count)
+        for _ in range(bursts):
+            rate, cost = burst(0.0)
+            rates.append(rate)
+            costs.append(cost)
+            paced.append(burst(PACE)[1])
     finally:
         connection.close()
-    return median(rates), median(costs)
+    return median(rates), median(costs), median(paced)
 
 
 def _resident(meter: Meter | None) -> int:

@@ -23,7 +23,7 @@ def test_what_python_kept_after_fewer_sessions_is_counted(monkeypatch: pytest.Mo
     monkeypatch.setattr(idle, "_resident", lambda _: next(resident))
     monkeypatch.setattr(idle, "_await_room", lambda _: None)
     monkeypatch.setattr(idle, "_ask", lambda _: None)
-    monkeypatch.setattr(idle, "_work", lambda *_: (100.0, 0.001))
+    monkeypatch.setattr(idle, "_work", lambda *_: (100.0, 0.001, 0.002))
     monkeypatch.setattr(idle, "_connected", lambda _: SimpleNamespace(close=lambda: None))
     meter = SimpleNamespace(cpu=lambda: 0.0, settle=lambda: None)
     contender = cast(
