@@ -15,16 +15,9 @@ typedef struct Mask {
      * at most PY_SSIZE_T_MAX; `value` is not within `out`. */
     int (*into)(const struct Mask *self, const unsigned char *value, size_t size, Out *out);
     PyObject *reference; /* the same mask in Python, NULL where it is not needed */
-    size_t keep; /* bytes of a value, or of a digest */
-    union {
-        struct {
-            unsigned char to[256], gone[256];
-        } table;
-        struct {
-            uint32_t inner[8], outer[8];
-            void (*block)(uint32_t state[8], const unsigned char *block);
-        } key;
-    };
+    size_t keep;
+    unsigned char table[256];
+    unsigned char gone[256];
 } Mask;
 
 #endif

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include "_mask.h"
-#include "_sha256.h"
 
 static const char REDACTED[] = "[redacted]";
 
@@ -119,26 +118,9 @@ static int translated_into(const Mask *self, const unsigned char *value, size_t 
         return -1;
     to = out->data + out->used;
     for (at = 0; at < size; at++)
-        if (!self->table.gone[value[at]])
-            *to++ = self->table.to[value[at]];
+        if (!self->gone[value[at]])
+            *to++ = self->table[value[at]];
     out->used = (size_t)(to - out->data);
-    return 1;
-}
-
-/* HMAC (RFC 2104), in hexadecimal digits. */
-static int keyed_hash_into(const Mask *self, const unsigned char *value, size_t size, Out *out)
-{
-    static const char digits[] = "0123456789abcdef";
-    unsigned char digest[SHA_SIZE];
-    size_t at;
-    if (out_room(out, 2 * self->keep) < 0)
-        return -1;
-    sha_digest(self->key.block, self->key.inner, value, size, digest);
-    sha_digest(self->key.block, self->key.outer, digest, sizeof(digest), digest);
-    for (at = 0; at < self->keep; at++) {
-        out->data[out->used++] = (unsigned char)digits[digest[at] >> 4];
-        out->data[out->used++] = (unsigned char)digits[digest[at] & 15];
-    }
     return 1;
 }
 
@@ -235,38 +217,13 @@ static PyObject *translated(PyObject *Py_UNUSED(module), PyObject *args)
     self = new_mask(NULL, translated_into);
     if (self == NULL)
         return NULL;
-    memcpy(self->table.to, table, 256);
+    memcpy(self->table, table, 256);
     for (at = 0; at < count; at++)
-        self->table.gone[(unsigned char)gone[at]] = 1;
-    return (PyObject *)self;
-}
-
-static PyObject *keyed_hash(PyObject *Py_UNUSED(module), PyObject *args)
-{
-    const char *inner, *outer;
-    Py_ssize_t first, second, keep;
-    int plain = 0;
-    Mask *self;
-    if (!PyArg_ParseTuple(args, "y#y#n|p", &inner, &first, &outer, &second, &keep, &plain))
-        return NULL;
-    if (first != SHA_BLOCK || second != SHA_BLOCK || keep < 1 || keep > SHA_SIZE) {
-        PyErr_SetString(PyExc_ValueError, "a padded key has 64 bytes, a digest up to 32");
-        return NULL;
-    }
-    self = new_mask(NULL, keyed_hash_into);
-    if (self == NULL)
-        return NULL;
-    memcpy(self->key.inner, sha_start, sizeof(sha_start));
-    memcpy(self->key.outer, sha_start, sizeof(sha_start));
-    self->key.block = plain ? sha_block : sha_best();
-    self->key.block(self->key.inner, (const unsigned char *)inner);
-    self->key.block(self->key.outer, (const unsigned char *)outer);
-    self->keep = (size_t)keep;
+        self->gone[(unsigned char)gone[at]] = 1;
     return (PyObject *)self;
 }
 
 static PyMethodDef methods[] = {
-    {"keyed_hash", keyed_hash, METH_VARARGS, "HMAC by both padded keys, of so many bytes."},
     {"keep_last", keep_last, METH_VARARGS, "See masks._keep_last."},
     {"partial_email", partial_email, METH_O, "See masks._partial_email."},
     {"translated", translated, METH_VARARGS, "A value's bytes.translate(table, gone)."},

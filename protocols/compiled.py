@@ -51,7 +51,7 @@ MODULES: Final = (
 
 _MASK: Final = ("protocols/_mask.h", "protocols/_out.h")
 PARTS: Final = {
-    "protocols._masks": ("protocols/_masks.c", "protocols/_sha256.h", *_MASK),
+    "protocols._masks": ("protocols/_masks.c", *_MASK),
     "protocols.postgres._rowloop": (
         "protocols/postgres/_rowloop.c",
         "protocols/postgres/_frames.h",

@@ -124,10 +124,6 @@ def _hash(key: bytes) -> Apply:
     # HMAC (RFC 2104) with both padded keys hashed once: hmac.digest sets up
     # a context of OpenSSL's for each value, which costs nine times as much.
     block = (key if len(key) <= 64 else hashlib.sha256(key).digest()).ljust(64, b"\0")
-    if _native is not None:
-        keys = (block.translate(_INNER), block.translate(_OUTER))
-        hashed: Apply = _native.keyed_hash(*keys, HASH_DIGITS // 2)
-        return hashed
     inner = hashlib.sha256(block.translate(_INNER)).copy
     outer = hashlib.sha256(block.translate(_OUTER)).copy
 
