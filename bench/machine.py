@@ -153,8 +153,9 @@ def complaints(seen: dict[str, object]) -> list[str]:
         said.append(f"others were at work before the run: load {before[0]} on {cores} cores")
     if foreign > FOREIGN_PERCENT:
         said.append(f"other programs took {foreign} % of the CPU time during the run")
-    if "pure" in str(seen.get("gateway", "")):
-        said.append(f"the gateway ran without its compiled hot path: {seen['gateway']}")
+    built = str(seen.get("gateway", ""))
+    if "pure" in built or "in Python" in built:
+        said.append(f"the gateway ran without its compiled hot path: {built}")
     if steal > STEAL_PERCENT:
         said.append(f"the host took {steal} % of the CPU time for other guests")
     return said
