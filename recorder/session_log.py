@@ -27,7 +27,8 @@ _PLAIN = Mark.PLAIN
 _SPAN_MAX = records.SPAN_MAX
 _RECORD_FULL = records.RECORD_FULL
 _CLOCK_EVERY = 60_000_000_000
-_SHAPES_MAX = 1024
+_SHAPES_MAX = 256
+"""Of a client that says something else each time, none comes again: each takes 350 bytes."""
 _SHAPE_TEXT_MAX = 1 << 20
 PLACES_MAX = 1 << 20
 """Remembered places of records of a part; beyond it the sealer scans."""
