@@ -24,6 +24,12 @@ DRIVERS = (
 )
 FLAGS = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined")
 SECONDS = 900
+PATIENT = """
+from hypothesis import settings
+
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
+"""
 
 
 def runtimes() -> str:
@@ -49,6 +55,7 @@ def built(root: Path) -> None:
             ROOT / name, root / name, ignore=shutil.ignore_patterns("*.so", "__pycache__", "_hot.*")
         )
     shutil.copy(ROOT / "pyproject.toml", root)
+    (root / "patient.py").write_text(PATIENT)
     for name, sources in PARTS.items():
         library = name.replace(".", "/") + sysconfig.get_config_var("EXT_SUFFIX")
         subprocess.run(
@@ -74,7 +81,7 @@ def test_the_parts_in_c_stay_within_their_bounds(tmp_path: Path) -> None:
         "PYTHONMALLOC": "malloc",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "patient",
          "-m", "not deep", *DRIVERS],
         cwd=tmp_path,
         env=environment,
