@@ -6,11 +6,13 @@ Also what is run against a loop built with ``-fsanitize=address,undefined``.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import select
 import socket
 import struct
 import sys
+import time
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -112,7 +114,12 @@ class Ride:
         self.segment = 0
 
     def board(
-        self, chance: Random, room: int = 1 << 40, masked: bool | None = None, unnamed: bool = True
+        self,
+        chance: Random,
+        room: int = 1 << 40,
+        masked: bool | None = None,
+        unnamed: bool = True,
+        until: int = 1 << 63,
     ) -> None:
         self.ride.forget()
         sure = masked is not None
@@ -132,7 +139,7 @@ class Ride:
         number = 1 << chance.choice([0, 7, 16, 32, 60])
         self.segment = 1
         self.ride.board(
-            Thing(), Thing(), fds, number, 5, (0, 1 << 40), (1 << 31, 2), 1 << 63, room, 1,
+            Thing(), Thing(), fds, number, 5, (0, 1 << 40), (1 << 31, 2), until, room, 1,
             (self.memory, "a", None, "b", None), subject if unnamed else None,
         )  # fmt: skip
 
@@ -449,6 +456,41 @@ def test_a_round_that_is_taken_back_says_whose_it_was() -> None:
     ride.close()
 
 
+def test_of_a_round_that_is_taken_back_no_request_is_told() -> None:
+    """What is kept of it is not the last one that was replied to."""
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance, masked=True)
+    assert ride.round(0, asked(), chance)
+    assert ride.round(1, SEEN + complete("X") + ready("T"), chance)
+    ride.far[0].send(AGAIN + asked(b""))
+    assert ride.gear.drive(0, 0, (-1, 0, PLACE, SEED, 1, 1))[4] == 9
+    ride.gear.undo()
+    carried = Carried(*ride.ride.leave()[3])
+    assert (carried.done, carried.status, carried.owed) == (1, ord("T"), False)
+    assert (carried.request, carried.subject, carried.masked) == (b"", None, 0)
+    ride.close()
+
+
+def test_of_what_was_written_in_part_nothing_is_sent() -> None:
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance)
+    most, least = os.pipe2(os.O_NONBLOCK)
+    fcntl.fcntl(least, fcntl.F_SETPIPE_SZ, 4096)
+    raw = b"\0a\0" + struct.pack(">HHi", 0, 1, 6000) + b"1" * 6000 + struct.pack(">HH", 1, 0)
+    ride.far[0].send(f("B", raw) + describe("P") + execute() + SYNC)
+    assert ride.gear.drive(0, 0, (least, 0, PLACE, SEED, 1, 1)) == (None, None, None, 0, -1, False)
+    assert len(os.read(most, 1 << 20)) == 4096
+    with pytest.raises(BlockingIOError):
+        ride.far[1].recv(1)
+    assert len(ride.gear.undo()) == 1
+    ride.ride.leave()
+    os.close(most)
+    os.close(least)
+    ride.close()
+
+
 @pytest.mark.parametrize(
     "learnt",
     [
@@ -494,3 +536,14 @@ def test_a_part_that_is_full_is_left_to_python() -> None:
     assert not ride.round(1, f("2") + f("n") + complete("X") + ready(), chance)
     ride.ride.leave()
     ride.close()
+
+
+def test_what_comes_when_it_is_time_for_python_is_left_to_it() -> None:
+    """A clock to be told, a part whose time is over."""
+    chance = Random(1)
+    for seconds, carried in ((3600, True), (-1, False)):
+        ride = Ride()
+        ride.board(chance, until=time.monotonic_ns() + seconds * 10**9)
+        assert ride.round(0, asked(), chance) is carried
+        ride.ride.leave()
+        ride.close()
