@@ -85,6 +85,10 @@ class CopyMasker:
             raise broken(str(error)) from None
         return self._format.feed(stream, True)
 
+    def rows(self, buffer: bytes) -> bytes:
+        """A DataRow came among the rows of a copy."""
+        raise broken("a DataRow within a COPY")
+
     def end(self) -> bytes:
         """CopyDone came: what is left (nothing, for every row that is whole
         has left). A stream that ends within a row is a ``WireError``."""

@@ -73,6 +73,14 @@ class RowMasker:
             raise WireError(Side.UPSTREAM, str(error), "08P01") from None
         return raw
 
+    def frames(self, buffer: bytes) -> bytes:
+        """CopyData came among the rows of a result."""
+        raise WireError(Side.UPSTREAM, "CopyData without a CopyOutResponse", "08P01")
+
+    def end(self) -> bytes:
+        """CopyDone did."""
+        raise WireError(Side.UPSTREAM, "CopyDone without a CopyOutResponse", "08P01")
+
     def _blank_hits(self, raw: bytes, screen: Screen) -> bytes:
         joined, packed = gather(raw, self._looks)
         spans = screen.spans(joined)

@@ -40,6 +40,7 @@ from protocols.contract import (
     Result,
     Screen,
 )
+from protocols.errors import WireError
 from protocols.postgres.refusal import refused_error
 from protocols.wire import Mark
 
@@ -296,3 +297,31 @@ def test_a_withdrawn_command_is_refused_as_canceled() -> None:
     assert b"C57014\0" in said
     assert b"canceling statement due to user request" in said
     assert b"blocked" not in said
+
+
+COPY = "copy users to stdout"
+BEGUN = f("H", b"\0\0\1\0\0")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (COPY, [BEGUN, f("d", b"x\n"), row(b"a@x.org")]),
+        (COPY, [BEGUN, row(b"a@x.org")]),
+        (TEXT, [columns("id", "email"), ROWS, f("d", b"a@x.org\n")]),
+        (TEXT, [columns("id", "email"), ROWS, f("c")]),
+    ],
+)
+def test_rows_in_a_copy_and_copies_in_rows_are_lies(text: str, said: list[bytes]) -> None:
+    def starring(question: Question) -> Answer:
+        if isinstance(question, Result):
+            return Plan((STARS,) * len(question.columns))
+        return masking(question)
+
+    s = Session(starring, masked=True)
+    s.client(query(text))
+    for raw in said[:-1]:
+        s.server(raw)
+    with pytest.raises(WireError):
+        s.server(said[-1])
+    assert b"a@x.org" not in s.sent[CLIENT]
