@@ -79,6 +79,12 @@ _BINARY: Final = {
     Kind.INT8: Scan(Look.INT8, Blank.ZERO),
     Kind.NUMERIC: Scan(Look.NUMERIC, Blank.GROUPS),
 }
+_TEXT_ARRAYS: Final = {
+    Kind.BYTEA: Scan(Look.WHOLE, Blank.HEX),
+    Kind.INT8: Scan(Look.WHOLE, Blank.DIGITS),
+    Kind.NUMERIC: Scan(Look.WHOLE, Blank.DIGITS),
+}
+"""Elements that no star may stand in, and that their blanks leave valid within an array."""
 _IN_ARRAYS: Final = frozenset({Kind.TEXT, Kind.JSON, Kind.JSONB, Kind.BYTEA, Kind.LABEL})
 
 
@@ -89,7 +95,8 @@ def scan_of(shape: Shape, form: int) -> Scan:
     if not shape.element:
         return (_BINARY if form == BINARY else _TEXT).get(shape.kind, _SKIP)
     if form != BINARY:
-        return Scan(Look.WHOLE, Blank.STRUCTURE) if shape.kind in _TEXT else _SKIP
+        other = _TEXT[Kind.OTHER] if shape.kind in _TEXT else _SKIP
+        return _TEXT_ARRAYS.get(shape.kind, other)
     if shape.kind in _IN_ARRAYS:
         json = shape.kind in (Kind.JSON, Kind.JSONB)
         return Scan(Look.ARRAY, Blank.JSON if json else Blank.STAR)

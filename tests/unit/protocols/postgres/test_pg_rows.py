@@ -139,6 +139,18 @@ def test_a_hit_over_several_values_is_hidden_in_each(loop: Any) -> None:
     assert masker.masked == [1, 1]
 
 
+def test_arrays_of_numbers_in_text_stay_numbers(loop: Any) -> None:
+    cards = Screen(lambda data: [m.span() for m in re.finditer(rb"4111\d{12}", data)], 16)
+    table: list[Row] = [
+        [b"{4111111111111111,NULL,-7}", b"{4111111111111111.50,NaN}", rb'{"\\x4111111111111111ff"}']
+    ]
+    masker = RowMasker(fields(1016, 1231, 1001), Plan((None,) * 3, cards))
+    assert read(masker.rows(frames(table))) == [
+        [b"{0000000000000000,NULL,-7}", b"{0000000000000000.50,NaN}", rb'{"\\x0000000000000000ff"}']
+    ]
+    assert masker.masked == [1, 1, 1]
+
+
 def test_overlapping_hits_all_count(loop: Any) -> None:
     """A screen that breaks its promise (sorted, apart) must not unmask."""
     spans = [(0, 4), (3, 8), (1, 2)]
