@@ -89,7 +89,7 @@ class CopyText:
         if not spans:
             return block
         index = memoryview(packed).cast("I")
-        starts = index[::4].tolist()
+        starts = index[::4]
         out: list[bytes] = []
         done = 0
         for entry, hits in by_value(starts, spans, len(joined)):

@@ -24,6 +24,9 @@ mask_rows: _MaskRows = native.mask_rows if native else rowloop.mask_rows
 gather: Callable[[bytes, bytes], tuple[bytes, bytes]] = native.gather if native else rowloop.gather
 
 _SEPARATOR: Final = 1
+_FEW: Final = 1 << 16
+"""So many values become lists of numbers, which are faster to search; a list of all that an
+array of millions has would take many times what the row does."""
 
 
 class RowMasker:
@@ -84,11 +87,14 @@ class RowMasker:
     def _blank_hits(self, raw: bytes, screen: Screen) -> bytes:
         joined, packed = gather(raw, self._looks)
         spans = screen.spans(joined)
-        if not spans:
+        if not spans or not packed:
             return raw
         index = memoryview(packed).cast("I")
-        starts, places, columns = index[::3].tolist(), index[1::3].tolist(), index[2::3].tolist()
-        starts.append(len(joined))
+        starts: Sequence[int] = index[::3]
+        places: Sequence[int] = index[1::3]
+        columns: Sequence[int] = index[2::3]
+        if len(starts) <= _FEW:
+            starts, places, columns = list(starts), list(places), list(columns)
         out = bytearray(raw)
         hit: set[int] = set()
         rest: list[tuple[int, int]] = []
@@ -98,12 +104,13 @@ class RowMasker:
             # value of text, stars for all of it, and for whole characters.
             start, end = span
             at = bisect_right(starts, start) - 1
-            if at >= len(places) or not stars[columns[at]] or end >= starts[at + 1]:
+            last = (starts[at + 1] if at + 1 < len(starts) else len(joined)) - _SEPARATOR
+            if not stars[columns[at]] or end > last:
                 rest.append(span)
                 continue
             low = places[at]
             shift = low - starts[at]
-            high = starts[at + 1] - _SEPARATOR + shift
+            high = last + shift
             start += shift
             end += shift
             for _ in range(3):
@@ -113,11 +120,10 @@ class RowMasker:
                     end += 1
             out[start:end] = b"*" * (end - start)
             hit.add(at)
-        starts.pop()
         for at, hits in by_value(starts, rest, len(joined)):
             start, column = places[at], columns[at]
-            last = starts[at + 1] if at + 1 < len(starts) else len(joined)
-            size = last - _SEPARATOR - starts[at]
+            last = (starts[at + 1] if at + 1 < len(starts) else len(joined)) - _SEPARATOR
+            size = last - starts[at]
             scan = self._scans[column]
             if scan.look in (Look.INT8, Look.NUMERIC):
                 # What was looked at is the text form, of another length.
@@ -151,7 +157,7 @@ def actions_of(
 
 
 def by_value(
-    starts: list[int], spans: Sequence[tuple[int, int]], size: int
+    starts: Sequence[int], spans: Sequence[tuple[int, int]], size: int
 ) -> Iterator[tuple[int, list[tuple[int, int]]]]:
     """Spans over values that were joined with NUL bytes, as (index of the
     value, spans relative to its start), for each value that any touches.

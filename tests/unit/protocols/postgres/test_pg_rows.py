@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 import struct
+import tracemalloc
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -137,6 +138,33 @@ def test_a_hit_over_several_values_is_hidden_in_each(loop: Any) -> None:
     masker = RowMasker(fields(25, 25), Plan((None, None), greedy))
     assert read(masker.rows(frames([[b"x 41", b"52 y"]]))) == [[b"x **", b"** y"]]
     assert masker.masked == [1, 1]
+
+
+def test_a_hit_among_many_values_costs_no_list_of_them() -> None:
+    """An array of millions, as any client can ask for, must not take many times its size."""
+    count = 300_000
+    text = struct.pack(">iiIiii", 1, 0, 25, count, 1, 9) + b"1234-5678" + bytes(4 * (count - 1))
+    raw, masker = frame([text]), RowMasker(fields(1009, form=1), Plan((None,), DETECT))
+    tracemalloc.start()
+    try:
+        shown = masker.rows(raw)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert shown == raw.replace(b"1234-5678", b"*********")
+    assert peak < 60 * count
+
+
+@given(tables())
+def test_many_values_are_searched_as_few_are(table: list[Row]) -> None:
+    width = len(table[0]) if table else 0
+    shown = []
+    for few in (rows._FEW, 0):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(rows, "_FEW", few)
+            masker = RowMasker(fields(*[25] * width), Plan((None,) * width, DETECT))
+            shown.append((masker.rows(frames(table)), masker.masked))
+    assert shown[0] == shown[1]
 
 
 def test_arrays_of_numbers_in_text_stay_numbers(loop: Any) -> None:
