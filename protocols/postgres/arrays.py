@@ -19,13 +19,17 @@ _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _PLAIN: Final = re.compile(rb'[^{},"\\\s]+')
 _DEPTH: Final = 6
 """MAXDIM of the server."""
+MOST: Final = 1 << 18
+"""Elements of an array that is masked one by one: one in Python each, with everything else
+waiting. What has more is shown as NULL."""
 
 
 def change_text(value: bytes, change: Change) -> bytes | None:
     """The array ``value`` (text form) with ``change`` done to every element
-    that is not NULL; None when it is not a well-formed array."""
+    that is not NULL; None when it is not a well-formed array, or has more than ``MOST``
+    elements."""
     out: list[bytes] = []
-    start = 0
+    start = count = 0
     bounds = _BOUNDS.match(value)
     if bounds:
         out.append(bounds[0])
@@ -54,7 +58,8 @@ def change_text(value: bytes, change: Change) -> bytes | None:
             expects = True
             out.append(token)
         else:
-            if not expects or depth == 0:
+            count += 1
+            if not expects or depth == 0 or count > MOST:
                 return None
             expects = False
             out.append(_element(token, change))
@@ -86,7 +91,7 @@ def elements(raw: bytes) -> list[tuple[int, int]] | None:
 def change_binary(raw: bytes, element: int, change: Change) -> bytes | None:
     """As ``change_text``, for the binary form of an array whose elements are
     of type ``element``; an array of another type is not well-formed."""
-    spans = _walk(raw)
+    spans = _walk(raw, MOST)
     if spans is None or int.from_bytes(raw[8:12], "big") != element:
         return None
     ndim = int.from_bytes(raw[:4], "big")
@@ -103,7 +108,7 @@ def change_binary(raw: bytes, element: int, change: Change) -> bytes | None:
     return head + b"".join(out)
 
 
-def _walk(raw: bytes) -> list[tuple[int, int]] | None:
+def _walk(raw: bytes, most: int | None = None) -> list[tuple[int, int]] | None:
     """The elements' spans; NULL is a span that ends before it starts."""
     size = len(raw)
     if size < 12:
@@ -116,7 +121,7 @@ def _walk(raw: bytes) -> list[tuple[int, int]] | None:
     for dim in range(ndim):
         count *= int.from_bytes(raw[12 + 8 * dim : 16 + 8 * dim], "big")
     # Every element has four bytes of length: a bigger count is a lie.
-    if count > (size - at) // 4:
+    if count > (size - at) // 4 or (most is not None and count > most):
         return None
     spans: list[tuple[int, int]] = []
     for _ in range(count):

@@ -241,6 +241,24 @@ def test_binary_arrays_element_by_element(values: list[bytes | None]) -> None:
     assert apply(SHOW, pack(values) + b"x", OIDS["_text"], 1) is None
 
 
+def test_an_array_of_very_many_is_null() -> None:
+    """However many an array has, everybody else waits for a moment only."""
+    most = arrays.MOST
+    seen: list[bytes] = []
+
+    def see(value: bytes) -> bytes:
+        seen.append(value)
+        return value
+
+    for count in (most, most + 1, 8 * most):
+        head = struct.pack(">iiIii", 1, 0, 25, count, 1)
+        shown = apply(Mask("m", see), head + bytes(4 * count), OIDS["_text"], 1)
+        assert shown == (head + bytes(4 * count) if count == most else None)
+        text = b"{" + b",".join([b"a"] * count) + b"}"
+        assert apply(Mask("m", see), text, OIDS["_text"], 0) == (text if count == most else None)
+        assert len(seen) <= 5 * most
+
+
 def test_a_mask_that_calls_itself_constant_cannot_show_the_value() -> None:
     sly = Mask("redact", lambda value: value if value.startswith(b"s") else b"-")
     assert action(sly, Shape(Kind.TEXT), 0) == b"-"
