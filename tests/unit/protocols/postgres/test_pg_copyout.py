@@ -367,7 +367,12 @@ def test_the_compiled_loops_read_and_write_every_value(how: CopyShape) -> None:
     values += [bytes([byte]) for byte in range(256)] + [b"a%cb" % byte for byte in range(256)]
     whole = bytes(lines.marks[:1]) + b"\n"
     for value in values:
-        for block in (lines.write(value) + whole, b"a" + whole, b"a" + whole + value + whole):
+        for block in (
+            lines.write(value) + whole,
+            b"a" + whole,
+            b"a" + whole + value + whole,
+            b"a" + whole[:1] + value + b"\n" + value + whole,
+        ):
             for mask in (lambda raw: raw, lambda raw, to=value: to, build("fixed-format", {})):
                 got = []
                 for loop in (lineloop, _rowloop):

@@ -343,6 +343,105 @@ def test_the_compiled_loops_are_the_same(
         assert outcome(getattr(_rowloop, name), *args) == outcome(getattr(rowloop, name), *args)
 
 
+def _cut(row: bytes, by: int) -> bytes:
+    """The frame ``row``, its length less by ``by``, with all of its bytes."""
+    return row[:1] + struct.pack(">i", struct.unpack(">i", row[1:5])[0] - by) + row[5:]
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (b"D\0\0\0\x05\0\1", "length is wrong"),
+        (b"D\0\0\0\x08\0\1\0\0" + frame([b"a"]), "ends within its columns"),
+        (_cut(frame([b"abcd"]), 1) + frame([b"a"]), "column's length is wrong"),
+        (frame([b"a", b"b"])[:5] + b"\0\1" + frame([b"a", b"b"])[7:], "goes on after"),
+        (frame([b"a"]) + b"Z" + frame([b"a"])[1:], "not a whole"),
+        (frame([b"a"]) + b"D", "not a whole"),
+    ],
+)
+@pytest.mark.parametrize("first", [b"", frame([None]) + frame([b"x"])])
+def test_rows_that_lie_are_told_alike(loop: Any, raw: bytes, why: str, first: bytes) -> None:
+    for call in (
+        lambda: loop.mask_rows(first + raw, (b"-",)),
+        lambda: loop.mask_rows(first + raw, (None,)),
+        lambda: loop.gather(first + raw, b"\1"),
+    ):
+        with pytest.raises(ValueError, match=why):
+            call()
+
+
+def _array(*dims: int, body: bytes = b"", count: int | None = None) -> bytes:
+    sizes = b"".join(struct.pack(">Ii", size, 1) for size in dims)
+    return struct.pack(">IiI", len(dims) if count is None else count, 0, 25) + sizes + body
+
+
+ONE = b"\0\0\0\1a"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        _array()[:11],
+        _array(1, body=ONE)[:-1],
+        _array(count=1),
+        _array(1, 1, 1, 1, 1, 1, 1, body=ONE),
+        _array(0, 0, 0, 0, 0, 0, 0),
+        _array(0x80000000, 0x80000000, 4),
+        _array(0xFFFFFFFF),
+        _array(2, body=ONE),
+        _array(2, body=ONE + b"\0\0\0"),
+        _array(1, body=b"\0\0\0\2a"),
+        _array(1, body=b"\x7f\xff\xff\xffa"),
+        _array(1, body=b"\xff\xff\xff\xfea"),
+        _array(1, body=ONE + b"b"),
+        _array(1, body=b"\xff\xff\xff\xff" + b"b"),
+        _array() + b"b",
+    ],
+)
+def test_binary_arrays_that_lie_are_told_alike(loop: Any, value: bytes) -> None:
+    after = frame([b"\0" * 64])
+    for raw in (frame([value]), frame([value]) + after):
+        with pytest.raises(ValueError, match="array is malformed"):
+            loop.gather(raw, b"\3")
+
+
+@pytest.mark.parametrize(
+    ("value", "digits"),
+    [
+        (b"", None),
+        (bytes(7), None),
+        (bytes(8), b""),
+        (struct.pack(">HhHHH", 2, 0, 0, 0, 1), None),
+        (struct.pack(">HhHHHH", 1, 0, 0, 0, 1, 1), None),
+        (struct.pack(">HhHHH", 1, 0, 0, 0, 9999), b"9999"),
+        (struct.pack(">HhHHH", 1, 0, 0, 0, 10_000), None),
+        (struct.pack(">HhHHH", 1, 0, 0, 0, 0), b""),
+        (struct.pack(">HhHHH", 1, 15, 0, 0, 7), b"7" + b"0" * 60),
+        (struct.pack(">HhHHH", 1, 16, 0, 0, 7), b""),
+        (struct.pack(">HhHHH", 1, -16, 0, 0, 7), b"7"),
+        (struct.pack(">HhHHH", 1, -17, 0, 0, 7), b""),
+        (struct.pack(">HhHH", 0, 3, 0, 0), b""),
+        (struct.pack(">HhHHHH", 2, 0, 0, 4, 0, 7), b".0007"),
+    ],
+)
+def test_binary_numerics_are_told_alike(loop: Any, value: bytes, digits: bytes | None) -> None:
+    raw = frame([value]) + frame([None])
+    if digits is None:
+        with pytest.raises(ValueError, match="numeric is malformed"):
+            loop.gather(raw, b"\5")
+    else:
+        joined, index = loop.gather(raw, b"\5")
+        assert joined == (digits + b"\0" if digits else b"")
+        assert len(index) == (12 if digits else 0)
+
+
+@pytest.mark.parametrize("size", [0, 7, 9])
+def test_a_binary_int8_has_eight_bytes(loop: Any, size: int) -> None:
+    with pytest.raises(ValueError, match="int8 is malformed"):
+        loop.gather(frame([bytes(size)]), b"\4")
+
+
 @pytest.mark.parametrize("value", [b"", b"a", b"@", b"ab@", b"ab@c", b"ab", b"\xc3", b"ab@\xc3"])
 def test_a_mask_sees_nothing_of_what_comes_after_its_value(loop: Any, value: bytes) -> None:
     """The next byte is a letter: the type of the row that follows."""
