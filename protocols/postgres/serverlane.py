@@ -44,7 +44,6 @@ from protocols.postgres.frames import (
     read_types,
 )
 from protocols.postgres.portals import HIDDEN, NAME, OPEN, Run
-from protocols.postgres.refusal import refused_error
 from protocols.postgres.runs import run_end
 from protocols.postgres.sights import TOO_WIDE, Sights
 from protocols.postgres.veil import MASKED, REPORTS, checked_report, notification, starred, withheld
@@ -512,7 +511,7 @@ class ServerLane:
         if size > self._limit:
             if kind in (68, 100) and sight is not OPEN:
                 queue = flight.queue
-                self._sights.hide(queue[0][1], refused_error(TOO_WIDE, flight.opening.session))
+                self._sights.hide(queue[0][1], TOO_WIDE)
                 return True
             raise LimitError(UPSTREAM, "a message is too long to be held", TOO_LARGE)
         return False

@@ -68,10 +68,10 @@ class Sights:
         self._copied: tuple[Run, int] | None = None
         self._clear: dict[int, tuple[tuple[Part, ...], _Scene]] = {}
 
-    def hide(self, run: Run, error: bytes) -> None:
-        """The client gets ``error`` at the end of ``run``, and no row."""
+    def hide(self, run: Run, refuse: Refuse) -> None:
+        """The client is told ``refuse`` at the end of ``run``, and gets no row."""
         run.sight = HIDDEN
-        run.refusal = error
+        run.refusal = refused_error(refuse, self._flight.opening.session, ran=True)
 
     def copying(self, run: Run) -> bool:
         """True when the COPY that ``run`` is at has been asked about."""
@@ -241,4 +241,4 @@ class Sights:
 
     def _refuse(self, refuse: Refuse) -> None:
         if self._run is not None:
-            self.hide(self._run, refused_error(refuse, self._flight.opening.session, ran=True))
+            self.hide(self._run, refuse)

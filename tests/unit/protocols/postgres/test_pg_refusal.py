@@ -159,6 +159,7 @@ def test_a_row_too_large_to_mask_is_hidden() -> None:
         assert s.traffic.unforwarded[UPSTREAM] < 100_000
     assert kinds(s.sent[CLIENT]) == "TEZ"
     assert b"xxxx" not in s.sent[CLIENT]
+    assert b"The statement has run" in s.sent[CLIENT]
 
 
 def test_copy_out_is_masked_or_hidden() -> None:
