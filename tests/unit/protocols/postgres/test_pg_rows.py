@@ -436,6 +436,12 @@ def test_binary_numerics_are_told_alike(loop: Any, value: bytes, digits: bytes |
         assert len(index) == (12 if digits else 0)
 
 
+def test_an_empty_jsonb_is_looked_into(loop: Any) -> None:
+    """It has no version byte, which no server sends."""
+    joined, _ = loop.gather(frame([b"", b"\1{}"]), b"\2\2")
+    assert joined == b"\0{}\0"
+
+
 @pytest.mark.parametrize("size", [0, 7, 9])
 def test_a_binary_int8_has_eight_bytes(loop: Any, size: int) -> None:
     with pytest.raises(ValueError, match="int8 is malformed"):
