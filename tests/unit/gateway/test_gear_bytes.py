@@ -439,6 +439,49 @@ def test_one_who_is_told_of_one_side_is_not_read_on_the_other() -> None:
     ride.close()
 
 
+def test_with_one_who_is_late_nothing_more_is_carried() -> None:
+    """What comes after the rest of a reply must not overtake it."""
+    chance = Random(1)
+    ride = Ride()
+    ride.board(chance, masked=False)
+    assert ride.round(0, asked(), chance)
+    with pytest.raises(BlockingIOError):
+        while True:
+            ride.near[0].send(b"x" * 4096)
+    reply = SEEN + row(b"v" * 8000) + DONE
+    assert ride.epoll.poll(0) == []  # from here on in the order in which they become ready
+    ride.far[1].send(reply)
+    ride.far[0].send(asked())
+    soon = time.monotonic_ns() + 10**9
+    rest, late, _, _, fault, moved = ride.gear.drive(
+        soon, 100, (ride.file, 0, PLACE, SEED, 1, 1 << 30)
+    )
+    assert (rest, fault, moved) == (None, 0, True)
+    ((_, *left),) = late
+    assert left == [0, reply, 0]
+    with pytest.raises(BlockingIOError):
+        ride.far[1].recv(1)
+    ride.ride.leave()
+    ride.close()
+
+
+def test_rounds_go_on_until_the_segment_is_full_or_it_is_time() -> None:
+    chance = Random(1)
+    for later, most, count in ((10, 1 << 30, 2), (10, 1, 1), (-1, 1 << 30, 1)):
+        ride = Ride()
+        ride.board(chance, masked=False)
+        assert ride.round(0, asked(), chance)
+        assert ride.epoll.poll(0) == []
+        ride.far[1].send(SEEN + DONE)
+        ride.far[0].send(asked())
+        before = ride.gear.records
+        until = time.monotonic_ns() + later * 10**9
+        ride.gear.drive(until, 0, (ride.file, 0, PLACE, SEED, 1, most))
+        assert ride.gear.records - before == count
+        ride.ride.leave()
+        ride.close()
+
+
 def test_a_round_that_is_taken_back_says_whose_it_was() -> None:
     chance = Random(1)
     ride = Ride()
