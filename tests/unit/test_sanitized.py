@@ -18,6 +18,7 @@ DRIVERS = (
     "tests/unit/gateway/policy/test_masks.py",
     "tests/unit/gateway/test_gear.py",
     "tests/unit/gateway/test_gear_bytes.py",
+    "tests/unit/gateway/test_gear_rounds.py",
     "tests/unit/gateway/test_gear_sessions.py",
     "tests/unit/protocols/postgres/test_pg_rows.py",
     "tests/unit/protocols/postgres/test_pg_copyout.py",
