@@ -7,7 +7,7 @@ import re
 from array import array
 from collections.abc import Callable
 from functools import lru_cache
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from protocols.postgres.copylines import Lines
 
@@ -16,22 +16,26 @@ CellAction: TypeAlias = "bytes | Callable[[bytes], bytes | None] | None"
 are the raw cell that stands in for every one, a function maps their values."""
 
 
-def cells(block: bytes, delimiter: int, quote: int, escape: int) -> list[list[bytes]]:
+def cells(
+    block: bytes, delimiter: int, quote: int, escape: int, columns: int | None = None
+) -> list[list[bytes]]:
     """The raw cells of the rows in ``block``, each of which ends in a newline.
 
     ``delimiter``, ``quote`` and ``escape`` are byte values; ``quote`` is -1 in
-    the text format. ``ValueError`` when a row is not well-formed.
+    the text format. ``ValueError`` when a row is not well-formed, or has another number
+    of cells than ``columns``: what is wrong first.
     """
     mark = bytes((delimiter,))
     bad = (b"\\" + mark in block) if quote < 0 else (bytes((quote,)) in block)
-    if not bad:
+    if not bad and block[-1:] in (b"", b"\n"):
         # No escape stands before a delimiter, or nothing is quoted.
-        lines = block.split(b"\n")
-        if lines.pop():
-            raise ValueError("a row of COPY is not well-formed")
-        return [line.split(mark) for line in lines]
-    table: list[list[bytes]] = []
-    row: list[bytes] = []
+        table = [line.split(mark) for line in block.split(b"\n")[:-1]]
+        if columns is not None:
+            for row in table:
+                _check(row, columns)
+        return table
+    table = []
+    row = []
     match = _pattern(delimiter, quote, escape).match
     at, size = 0, len(block)
     while at < size:
@@ -41,11 +45,24 @@ def cells(block: bytes, delimiter: int, quote: int, escape: int) -> list[list[by
         row.append(found[1])
         at = found.end()
         if found[2] == b"\n":
+            if columns is not None:
+                _check(row, columns)
             table.append(row)
             row = []
+        elif columns is not None and len(row) >= columns:
+            raise ValueError(_WIDTH)
     if row:
         raise ValueError("a row of COPY is not well-formed")
     return table
+
+
+_WIDTH: Final = "a row of COPY has another number of columns than announced"
+
+
+def _check(row: list[bytes], columns: int) -> None:
+    # A row of no columns is an empty line.
+    if len(row) != columns and not (columns == 0 and row == [b""]):
+        raise ValueError(_WIDTH)
 
 
 @lru_cache(maxsize=32)
@@ -74,9 +91,7 @@ def mask_lines(
     work = [(column, act) for column, act in enumerate(actions) if act is not None]
     mark = bytes(lines.marks[:1])
     out: list[bytes] = []
-    for row in cells(block, *lines.marks):
-        if len(row) != columns and not (columns == 0 and row == [b""]):
-            raise ValueError("a row of COPY has another number of columns than announced")
+    for row in cells(block, *lines.marks, columns):
         for column, act in work:
             value = lines.read(row[column])
             if value is not None:
@@ -101,9 +116,7 @@ def gather_lines(block: bytes, looks: bytes, lines: Lines) -> tuple[bytes, bytes
     joined = bytearray()
     index = array("I")
     at = 0
-    for row in cells(block, *lines.marks):
-        if len(row) != columns and not (columns == 0 and row == [b""]):
-            raise ValueError("a row of COPY has another number of columns than announced")
+    for row in cells(block, *lines.marks, columns):
         for column, cell in enumerate(row):
             value = lines.read(cell) if columns and looks[column] else None
             if value:

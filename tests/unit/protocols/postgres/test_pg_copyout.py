@@ -7,6 +7,7 @@ import io
 import re
 import struct
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -304,8 +305,8 @@ def test_the_compiled_loop_is_the_same(
         for loop in (lineloop, _rowloop):
             try:
                 got.append(getattr(loop, name)(block, *args))
-            except ValueError:
-                got.append(None)
+            except ValueError as error:
+                got.append(str(error))
         assert got[0] == got[1]
 
 
@@ -374,14 +375,52 @@ def test_the_compiled_loops_read_and_write_every_value(how: CopyShape) -> None:
             b"a" + whole[:1] + value + b"\n" + value + whole,
         ):
             for mask in (lambda raw: raw, lambda raw, to=value: to, build("fixed-format", {})):
-                got = []
+                got: list[Any] = []
                 for loop in (lineloop, _rowloop):
                     try:
                         shown = loop.mask_lines(block, (mask, None), lines, False)
                         got.append((shown, loop.gather_lines(block, b"\1\1", lines)))
-                    except ValueError:
-                        got.append(None)
+                    except ValueError as error:
+                        got.append(str(error))
                 assert got[0] == got[1], (value, block)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
+@pytest.mark.parametrize(
+    ("sql", "block", "why"),
+    [
+        ("", b"a\tb\nc\n\\", "columns"),
+        ("", b"a\tb\\\t\tc", "columns"),
+        ("", b"a\tb\n\\", "well-formed"),
+        ("", b"a\tb\nc\td", "well-formed"),
+        ("(FORMAT csv)", b'a,b\n"c"\n"', "columns"),
+        ("(FORMAT csv)", b'a,b\n"c"d,\n', "well-formed"),
+        ("(FORMAT csv)", b'a,"b",c"\n', "columns"),
+    ],
+)
+def test_the_loops_name_what_is_wrong_first(sql: str, block: bytes, why: str) -> None:
+    from protocols.postgres import _rowloop
+
+    lines = CopyText(shape(sql), [], Plan(()), None, masked=[], limit=1)._lines
+    for loop in (lineloop, _rowloop):
+        with pytest.raises(ValueError, match=why):
+            loop.mask_lines(block, (None, b"-"), lines, False)
+        with pytest.raises(ValueError, match=why):
+            loop.gather_lines(block, b"\0\1", lines)
+
+
+@pytest.mark.skipif(not COMPILED, reason="the row loops are not compiled here")
+def test_the_compiled_loops_refuse_what_are_no_lines() -> None:
+    from protocols.postgres import _rowloop
+
+    good = {"marks": (9, -1, -1), "null": b"", "write": lambda value: "x", "read": lambda cell: "x"}
+    for odd in ({"marks": [9, -1, -1]}, {"null": "x"}, {"marks": (9, -1)}, {}):
+        lines = SimpleNamespace(**good | odd)
+        for block in (b"a\\b\n", b"a\n"):
+            with pytest.raises(TypeError):
+                _rowloop.mask_lines(block, (lambda value: b"\t",), lines, False)
+        with pytest.raises(TypeError):
+            _rowloop.gather_lines(b"a\\b\n", b"\1", lines)
 
 
 @pytest.mark.parametrize(
