@@ -30,6 +30,7 @@ _SAFE_ENCODINGS: Final = re.compile(
 """Where no ASCII byte is part of another character. The others (SJIS, BIG5,
 GBK, GB18030, JOHAB, UHC) could hide a delimiter or a backslash."""
 
+_UTF_8: Final = re.compile(r"utf-?8|unicode", re.IGNORECASE)
 _HARMLESS: Final = frozenset({"force_quote"})
 """Options that change nothing for a mask: quotes are read wherever they are."""
 
@@ -106,6 +107,8 @@ def unmaskable(shape: CopyShape) -> str:
         return f"COPY with the option {min(odd)} can't be masked"
     if shape.encoding and not _SAFE_ENCODINGS.fullmatch(shape.encoding):
         return "COPY in this encoding can't be masked"
+    if not shape.null.isascii() and shape.encoding and not _UTF_8.fullmatch(shape.encoding):
+        return "COPY with this NULL string in this encoding can't be masked"
     ones = (shape.delimiter, shape.quote, shape.escape)
     if shape.format == "csv" and any(len(one) != 1 or not one.isascii() for one in ones):
         return "COPY with these options can't be masked"

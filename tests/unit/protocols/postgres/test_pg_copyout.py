@@ -495,6 +495,14 @@ def test_what_can_not_be_masked_says_why() -> None:
         CopyMasker(plain, fields(1), Plan(()))
 
 
+def test_a_null_string_in_another_encoding_is_not_known() -> None:
+    """Its bytes would be others than the text's in UTF-8: every NULL would pass for a value."""
+    assert unmaskable(shape("(NULL 'é', ENCODING 'latin1')"))
+    assert unmaskable(shape("(FORMAT csv, NULL 'é', ENCODING 'euc_jp')"))
+    for same in ("(NULL 'é')", "(NULL 'é', ENCODING 'UTF-8')", "(NULL 'e', ENCODING 'latin1')"):
+        assert not unmaskable(shape(same))
+
+
 def test_the_query_that_describes_a_copy() -> None:
     def query(sql: str) -> str:
         found = analyse(sql).statements[0].copy
