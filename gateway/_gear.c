@@ -356,7 +356,7 @@ static void gear_release(Gear *self, PyObject **late)
  * the segment is full. What a fault left unwritten and unsent is there to be taken back. */
 static PyObject *gear_drive(Gear *self, PyObject *args)
 {
-    PyObject *others = NULL, *late = NULL, *strangers = NULL;
+    PyObject *others = NULL, *late = NULL, *strangers = NULL, *told;
     unsigned long long until, end, base, most;
     uint64_t before;
     Place place;
@@ -394,10 +394,13 @@ static PyObject *gear_drive(Gear *self, PyObject *args)
             break;
         wait = nap;
     }
-    return Py_BuildValue("(NNNKiN)", others != NULL ? others : Py_NewRef(Py_None),
+    told = Py_BuildValue("(NNNKiN)", others != NULL ? others : Py_NewRef(Py_None),
                          late != NULL ? late : Py_NewRef(Py_None),
                          strangers != NULL ? strangers : Py_NewRef(Py_None), place.end - before,
                          fault, PyBool_FromLong(moved));
+    if (told == NULL) /* The journal would go on at a place that is taken. */
+        Py_FatalError("no memory left to say what was written");
+    return told;
 }
 
 /* Takes the round back; whose it was. */

@@ -172,7 +172,7 @@ static PyObject *ride_forget_all(Ride *self, PyObject *ignored)
 }
 
 /* Where what is learnt of that statement is put: it may be known, or another makes room. */
-static Refrain *ride_place(Ride *self, PyObject *name, PyObject *prelude)
+static Refrain *ride_place(Ride *self, PyObject *name, PyObject *prelude, PyObject *subject)
 {
     const uint8_t *raw = (uint8_t *)PyBytes_AS_STRING(name);
     size_t length = (size_t)PyBytes_GET_SIZE(name);
@@ -182,6 +182,10 @@ static Refrain *ride_place(Ride *self, PyObject *name, PyObject *prelude)
     else if (prelude != Py_None)
         at = refrain_parsed(self->known, self->count, (uint8_t *)PyBytes_AS_STRING(prelude),
                             (size_t)PyBytes_GET_SIZE(prelude));
+    else
+        for (int i = 0; at == NULL && i < self->count; i++)
+            if (self->known[i].subject == subject)
+                at = self->known + i;
     if (at != NULL)
         return at;
     if (self->count < STATEMENTS_MOST) {
@@ -216,7 +220,7 @@ static PyObject *ride_learn(Ride *self, PyObject *args)
             return NULL;
         }
     }
-    at = ride_place(self, name, prelude);
+    at = ride_place(self, name, prelude, subject);
     Py_XSETREF(at->name, Py_NewRef(name));
     Py_XSETREF(at->prelude, prelude == Py_None ? NULL : Py_NewRef(prelude));
     Py_XSETREF(at->subject, Py_NewRef(subject));

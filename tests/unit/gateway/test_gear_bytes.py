@@ -409,6 +409,46 @@ def test_more_statements_than_are_remembered() -> None:
     ride.close()
 
 
+def test_one_unnamed_statement_takes_one_place_however_often_it_is_learnt() -> None:
+    """Where no Parse makes it anew it is known by itself."""
+    chance = Random(1)
+    ride = Ride()
+    ride.ride.learn(b"a", None, Thing(), None, (), False, 0, 1, 1, Thing())
+    subject = Thing()
+    for _ in range(70):
+        ride.ride.learn(b"", None, subject, None, (), False, 0, 1, 1, Thing())
+    fds = (ride.near[0].fileno(), ride.near[1].fileno())
+    ride.segment = 1
+    ride.ride.board(
+        Thing(), Thing(), fds, 1, 5, (0, 0), (0, 0), 1 << 63, 1 << 40, 1,
+        (ride.memory, "a", None, "b", None), subject,
+    )  # fmt: skip
+    for name in (b"a", b""):
+        assert ride.round(0, asked(name), chance)
+        assert ride.round(1, SEEN + DONE, chance)
+    ride.ride.leave()
+    ride.close()
+
+
+def test_a_message_that_is_longer_than_allowed_is_left_to_python() -> None:
+    chance = Random(1)
+    bind = int.from_bytes(asked(b"")[1:5], "big")
+    parsed = int.from_bytes(AGAIN[1:5], "big")
+    cases = [
+        (asked(b""), bind, True), (asked(b""), bind - 1, False),
+        (AGAIN + asked(b""), parsed, True), (AGAIN + asked(b""), parsed - 1, False),
+        (asked(b""), 8, False),
+    ]  # fmt: skip
+    assert parsed > bind
+    for raw, limit, carried in cases:
+        ride = Ride()
+        ride.ride = ride.gear.ride(1, 0, limit)
+        ride.board(chance)
+        assert ride.round(0, raw, chance) is carried, (raw, limit)
+        ride.ride.leave()
+        ride.close()
+
+
 def test_what_was_found_out_holds_while_nothing_else_is_known() -> None:
     ride = Ride()
     ride.board(Random(1))
