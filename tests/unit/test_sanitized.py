@@ -82,8 +82,8 @@ def test_the_parts_in_c_stay_within_their_bounds(tmp_path: Path) -> None:
         "PYTHONMALLOC": "malloc",
     }
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "patient",
-         "-m", "not deep", *DRIVERS],
+        [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-p", "no:xdist",
+         "-p", "patient",         "-m", "not deep", *DRIVERS],
         cwd=tmp_path,
         env=environment,
         capture_output=True,
