@@ -15,7 +15,7 @@ from protocols.errors import WireError
 from protocols.wire import Side
 
 HEADER: Final = Struct(">BI").unpack_from
-SHORT: Final = Struct(">h").unpack_from
+SHORT: Final = Struct(">H").unpack_from
 LONG: Final = Struct(">i").unpack_from
 _PACK: Final = Struct(">BI").pack
 
@@ -95,7 +95,7 @@ def read_parse(buf: bytes, at: int, end: int) -> ParseFrame:
     if end - last < 3:
         raise broken("a Parse is cut short")
     (count,) = SHORT(buf, last + 1)
-    if count < 0 or last + 3 + 4 * count != end:
+    if last + 3 + 4 * count != end:
         raise broken("the parameter types of a Parse do not fill it")
     types: tuple[str, ...] = ()
     if count:
@@ -114,7 +114,7 @@ def read_bind(buf: bytes, at: int, end: int) -> tuple[bytes, bytes, Values]:
     if end - pos < 2:
         raise broken("a Bind is cut short")
     (count,) = SHORT(buf, pos)
-    if count < 0 or pos + 2 + 2 * count != end:
+    if pos + 2 + 2 * count != end:
         raise broken("the result formats of a Bind do not fill it")
     return buf[at:stop], buf[stop + 1 : last], values
 
@@ -157,10 +157,10 @@ def _arguments(buf: bytes, at: int, end: int, where: str) -> tuple[Values, int]:
         raise broken(f"{where} is cut short")
     (forms,) = SHORT(buf, at)
     pos = at + 2 + 2 * forms
-    if forms < 0 or end - pos < 2:
+    if end - pos < 2:
         raise broken(f"the formats of {where} do not fit it")
     (count,) = SHORT(buf, pos)
-    if count < 0 or (forms > 1 and forms != count):
+    if forms > 1 and forms != count:
         raise broken(f"the formats of {where} do not fit its values")
     if end - pos - 2 < 4 * count:
         raise broken(f"the values of {where} do not fit it")
