@@ -84,10 +84,14 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
+ALONE = "import sys; sys.meta_path = [f for f in sys.meta_path if '__editable__' not in repr(f)]; "
+"""What is missing in a tree must not be found where the project is installed from."""
+
+
 def run(tree: Path, code: str, **more: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if k != compiled.SWITCH} | more
     return subprocess.run(
-        [sys.executable, "-c", code],
+        [sys.executable, "-c", ALONE + code],
         cwd=tree,
         env=environment | {"PYTHONPATH": str(tree)},
         capture_output=True,

@@ -235,7 +235,7 @@ def test_names(capfd: pytest.CaptureFixture[str], state: Path) -> None:
     code, _, err = run(capfd, state, "show", "01K5")
     assert code == 1
     assert "the start of 3 sessions" in err
-    assert run(capfd, state, "show", "../x")[0] == 1
+    assert run(capfd, state, "show", "../no-such-recording")[0] == 1
     path = open_recording(state, ULIDS[0]).path
     done = subprocess.run(
         [sys.executable, "-m", "recorder.cli", "verify", "-"],
